@@ -1,0 +1,303 @@
+"""The frames between clients and replicas, and between replicas. One byte of type, then the body.
+
+Every body is the canonical encoding of one struct below. Whatever a replica says that matters is
+signed (an `Envelope`), so that it can be kept, compared and shown to others; the rest is proven
+against it. Nothing in a frame is believed because of the connection it came by.
+
+| frame | sent by | meaning | answer |
+|---|---|---|---|
+| Submit | client | order these transactions; results wanted from here, or the attestation only | Results or Attested per block; Refused |
+| AskOutcome | client | what became of this signed transaction? | Results, Expired, Refused, or Pending |
+| AskReceipt | client | the proof of an executed transaction, by id | Results or Unknown |
+| AskAttestation | client | attest the block at this height | Attested or Unknown |
+| AskRead | client | the value of a key at your head, with proof | ReadReply or Unknown |
+| AskBlocks | client | blocks from a height on; held until there is one | Blocks |
+| AskStatus | client | what are you doing? | StatusReply |
+| EngineMessage | member | an engine's envelope | |
+| Bodies | member | transactions: relayed, or asked for | |
+| AskBodies | member | transactions by id | Bodies |
+| AskRange | member | stored blocks of a range | Range |
+"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from crypto.attestation import HeightField
+from crypto.batch import MAX_MILLIS, MillisField, TxIdField
+from crypto.codec import StrictDecoder, encode
+from crypto.digest import DigestField
+from crypto.errors import CodecError
+from crypto.signed import Envelope, Kinds
+from ledger.block import Block, Header
+
+MAX_FRAME_BYTES = 48 * 1024 * 1024
+"""Above the largest block and the largest NEW-VIEW; between members only."""
+
+MAX_CLIENT_FRAME_BYTES = 4 * 1024 * 1024
+"""What a client may send at once."""
+
+MAX_SUBMIT = 2000
+"""Transactions in one Submit."""
+
+MAX_FETCH_IDS = 4000
+"""Ids in one AskBodies: more than any batch holds."""
+
+MAX_RANGE = 4096
+"""Blocks that one AskRange or AskBlocks may name; answers are cut by bytes anyway."""
+
+RequestField = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""Chosen by the client, repeated in the answer."""
+
+
+class Frame(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The base of all frames."""
+
+
+class Submit(Frame, frozen=True):
+    """`full`: this replica sends results and proof; otherwise its attestation alone."""
+
+    full: bool
+    transactions: Annotated[tuple[bytes, ...], Meta(min_length=1, max_length=MAX_SUBMIT)]
+
+
+class AskOutcome(Frame, frozen=True):
+    request: RequestField
+    transaction: bytes
+
+
+class AskReceipt(Frame, frozen=True):
+    request: RequestField
+    tx_id: TxIdField
+
+
+class AskAttestation(Frame, frozen=True):
+    request: RequestField
+    height: HeightField
+
+
+class AskRead(Frame, frozen=True):
+    """`min_height`: the head must have reached it, or the answer is Unknown."""
+
+    request: RequestField
+    key: Annotated[bytes, Meta(max_length=256)]
+    min_height: HeightField
+
+
+class AskBlocks(Frame, frozen=True):
+    """`full`: whole blocks without certificates; otherwise one attestation per block."""
+
+    request: RequestField
+    first: HeightField
+    full: bool
+
+
+class AskStatus(Frame, frozen=True):
+    request: RequestField
+
+
+class Entry(Frame, frozen=True):
+    """A transaction's place in its block, its id, and its result."""
+
+    position: Annotated[int, Meta(ge=0, le=2**20)]
+    tx_id: TxIdField
+    result: bytes
+
+
+class Results(Frame, frozen=True):
+    """Results of one block: its attestation, its header, and `proof`, the compact Merkle multiproof of
+    `entries` (ascending positions) in the result tree of `size` leaves. `request` is 0 when pushed."""
+
+    request: RequestField
+    attestation: Envelope
+    header: Header
+    size: Annotated[int, Meta(ge=0, le=2**20)]
+    entries: tuple[Entry, ...]
+    proof: tuple[DigestField, ...]
+
+
+class Attested(Frame, frozen=True):
+    """The attestation alone. `request` is 0 when pushed."""
+
+    request: RequestField
+    attestation: Envelope
+
+
+class Refusal(Frame, frozen=True):
+    """`digest` is that of the exact bytes received, signature included (`digest("received", raw)`)."""
+
+    digest: DigestField
+    code: Annotated[str, Meta(max_length=32)]
+
+
+class Refusals(Frame, frozen=True):
+    """A signed statement (kind `refusal`): this member refuses these bytes."""
+
+    refusals: Annotated[tuple[Refusal, ...], Meta(min_length=1, max_length=MAX_SUBMIT)]
+
+
+class Refused(Frame, frozen=True):
+    """An envelope of `Refusals`, and reasons for people, in the same order (not signed)."""
+
+    request: RequestField
+    refusals: Envelope
+    reasons: tuple[Annotated[str, Meta(max_length=400)], ...]
+
+
+class NotExecuted(Frame, frozen=True):
+    """A signed statement (kind `not-executed`): up to `height`, whose block's time is `time` (ms), this
+    transaction was not executed. With `time` > valid_until from a weak quorum, it never will be."""
+
+    tx_id: TxIdField
+    height: HeightField
+    time: MillisField
+
+
+class Expired(Frame, frozen=True):
+    """An envelope of `NotExecuted`."""
+
+    request: RequestField
+    statement: Envelope
+
+
+class Pending(Frame, frozen=True):
+    """The transaction is known, or may still be executed."""
+
+    request: RequestField
+
+
+class Unknown(Frame, frozen=True):
+    """What was asked for is not here. `head` is this replica's height."""
+
+    request: RequestField
+    head: HeightField
+
+
+class ReadReply(Frame, frozen=True):
+    """The value of `key` at the attested head, or its absence, with the encoded state proof."""
+
+    request: RequestField
+    attestation: Envelope
+    header: Header
+    value: bytes | None
+    proof: bytes
+
+
+class Blocks(Frame, frozen=True):
+    """Blocks or attestations, ascending and without gaps, from the height asked for. Empty: none yet."""
+
+    request: RequestField
+    blocks: tuple[Block, ...]
+    attestations: tuple[Envelope, ...]
+
+
+class StatusReply(Frame, frozen=True):
+    """What the replica says of itself. Not signed, not proven: for people."""
+
+    request: RequestField
+    member: int
+    name: str
+    view: int
+    leader: int
+    """-1 while it is being settled."""
+    active: bool
+    height: int
+    head: bytes
+    state_root: bytes
+    block_time: int
+    stable: int
+    last_vote: int
+    pending: int
+    waiting_for: str
+    halted: str
+    role: str
+    """primary, backup, catching up, view change, marked, halted."""
+    peers: tuple[bool, ...]
+    """To whom it is connected, by member; itself counts as connected."""
+    ignored: tuple[tuple[str, int], ...]
+    resident_bytes: int
+    uptime_ms: Annotated[int, Meta(ge=0, le=MAX_MILLIS)]
+
+
+class EngineMessage(Frame, frozen=True):
+    envelope: Envelope
+
+
+class Bodies(Frame, frozen=True):
+    """Signed transactions. `relayed`: passed on to the primary, not asked for."""
+
+    relayed: bool
+    transactions: Annotated[tuple[bytes, ...], Meta(max_length=MAX_FETCH_IDS)]
+
+
+class AskBodies(Frame, frozen=True):
+    ids: Annotated[tuple[TxIdField, ...], Meta(min_length=1, max_length=MAX_FETCH_IDS)]
+
+
+class AskRange(Frame, frozen=True):
+    first: HeightField
+    last: HeightField
+
+
+class Range(Frame, frozen=True):
+    """Stored blocks with certificates, ascending, without gaps, from the height asked for."""
+
+    first: HeightField
+    blocks: tuple[Block, ...]
+
+
+statement_kinds = Kinds({"refusal": Refusals, "not-executed": NotExecuted})
+"""Statements of replicas to clients, besides attestations."""
+
+FROM_CLIENTS: Mapping[int, type[Frame]] = {
+    1: Submit,
+    2: AskOutcome,
+    3: AskReceipt,
+    4: AskAttestation,
+    5: AskRead,
+    6: AskBlocks,
+    7: AskStatus,
+}
+TO_CLIENTS: Mapping[int, type[Frame]] = {
+    32: Results,
+    33: Attested,
+    34: Refused,
+    35: Expired,
+    36: Pending,
+    37: Unknown,
+    38: ReadReply,
+    39: Blocks,
+    40: StatusReply,
+}
+BETWEEN_MEMBERS: Mapping[int, type[Frame]] = {
+    64: EngineMessage,
+    65: Bodies,
+    66: AskBodies,
+    67: AskRange,
+    68: Range,
+}
+_NUMBERS = {
+    frame: number for table in (FROM_CLIENTS, TO_CLIENTS, BETWEEN_MEMBERS) for number, frame in table.items()
+}
+
+
+def pack(frame: Frame) -> bytes:
+    """Return the bytes of `frame`: its type, then its canonical body."""
+    return bytes((_NUMBERS[type(frame)],)) + encode(frame)
+
+
+class FrameDecoder:
+    """Decodes the frames of one table, up to a limit in bytes."""
+
+    def __init__(self, table: Mapping[int, type[Frame]], limit: int) -> None:
+        self._decoders = {number: StrictDecoder(frame, limit) for number, frame in table.items()}
+
+    def decode(self, data: bytes) -> Frame:
+        """Return the frame in `data`. Raises `CodecError`."""
+        if not data:
+            raise CodecError("an empty frame")
+        decoder = self._decoders.get(data[0])
+        if decoder is None:
+            raise CodecError(f"unknown frame type {data[0]}")
+        return decoder.decode(data[1:])
