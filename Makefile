@@ -1,0 +1,43 @@
+# Everything from a fresh clone: each target does the set-up it needs. Only Python 3.11 or newer, make and a shell
+# must be there. PYTHON=/path/to/python chooses the interpreter.
+
+export PYTHON
+PACKAGES := crypto consensus pbft ledger network byzantine tetrarch
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench lock clean
+
+help: ## show these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: ## make .venv ready for development
+	@tools/setup dev
+
+demo: ## the whole story in one run: four replicas, a lost primary, an audit
+	@tools/setup runtime
+	@$(BIN)/tetrarch demo
+
+test: setup ## run all tests
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+check: setup ## format, lint, types and the direction of imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## put the code into its one form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: ## throughput and latency with everything on
+	@tools/setup runtime
+	@$(BIN)/tetrarch bench $(ARGS)
+
+lock: ## resolve the lock files anew (needs uv)
+	@tools/lock
+
+clean: ## remove what these targets made
+	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
