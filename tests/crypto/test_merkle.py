@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from crypto import merkle
@@ -77,9 +77,9 @@ def bit_flips(data: bytes) -> list[bytes]:
     return [(whole ^ (1 << bit)).to_bytes(len(data), "big") for bit in range(8 * len(data))]
 
 
-def failed_check(verify: Callable[[], object]) -> MerkleCheck:
+def failed_check(verify: Callable[..., object], *arguments: object) -> MerkleCheck:
     with pytest.raises(MerkleError) as caught:
-        verify()
+        verify(*arguments)
     return caught.value.check
 
 
@@ -200,15 +200,11 @@ def test_a_multiproof_of_all_leaves_is_empty_and_binds_them_all() -> None:
     entries = list(enumerate(hashes))
     merkle.verify_multiproof(root, 13, entries, proof)
     swapped = [(0, hashes[1]), (1, hashes[0]), *entries[2:]]
-    assert failed_check(lambda: merkle.verify_multiproof(root, 13, swapped, proof)) == MerkleCheck.ROOT
+    assert failed_check(merkle.verify_multiproof, root, 13, swapped, proof) == MerkleCheck.ROOT
     surplus = Multiproof((hashes[0],))
-    assert (
-        failed_check(lambda: merkle.verify_multiproof(root, 13, entries, surplus)) == MerkleCheck.PROOF_LENGTH
-    )
+    assert failed_check(merkle.verify_multiproof, root, 13, entries, surplus) == MerkleCheck.PROOF_LENGTH
     shorter = entries[:-1]
-    assert (
-        failed_check(lambda: merkle.verify_multiproof(root, 13, shorter, proof)) == MerkleCheck.PROOF_LENGTH
-    )
+    assert failed_check(merkle.verify_multiproof, root, 13, shorter, proof) == MerkleCheck.PROOF_LENGTH
 
 
 def test_a_multiproof_survives_the_wire_and_a_hash_of_another_length_does_not() -> None:
@@ -227,15 +223,13 @@ def test_no_bit_of_root_leaf_or_path_can_be_flipped_in_an_inclusion_proof() -> N
     tree = Tree.of_leaves(leaves)
     path = tree.inclusion_proof(4)
     for root in bit_flips(tree.root):
-        assert failed_check(lambda root=root: merkle.verify_inclusion(root, 7, 4, leaves[4], path))
+        assert failed_check(merkle.verify_inclusion, root, 7, 4, leaves[4], path)
     for leaf in bit_flips(leaves[4]):
-        assert failed_check(lambda leaf=leaf: merkle.verify_inclusion(tree.root, 7, 4, leaf, path))
+        assert failed_check(merkle.verify_inclusion, tree.root, 7, 4, leaf, path)
     for place, node in enumerate(path):
         for flipped in bit_flips(node):
             changed = [*path[:place], flipped, *path[place + 1 :]]
-            assert failed_check(
-                lambda changed=changed: merkle.verify_inclusion(tree.root, 7, 4, leaves[4], changed)
-            )
+            assert failed_check(merkle.verify_inclusion, tree.root, 7, 4, leaves[4], changed)
 
 
 def test_no_bit_of_roots_or_path_can_be_flipped_in_a_consistency_proof() -> None:
@@ -243,17 +237,18 @@ def test_no_bit_of_roots_or_path_can_be_flipped_in_a_consistency_proof() -> None
     old, new = merkle.root(leaves[:3]), merkle.root(leaves)
     path = merkle.consistency_proof(merkle.leaf_hashes(leaves), 3)
     for root in bit_flips(old):
-        check = failed_check(lambda root=root: merkle.verify_consistency(3, root, 7, new, path))
+        check = failed_check(merkle.verify_consistency, 3, root, 7, new, path)
         assert check == MerkleCheck.OLD_ROOT
     for root in bit_flips(new):
-        check = failed_check(lambda root=root: merkle.verify_consistency(3, old, 7, root, path))
+        check = failed_check(merkle.verify_consistency, 3, old, 7, root, path)
         assert check == MerkleCheck.ROOT
     for place, node in enumerate(path):
         for flipped in bit_flips(node):
             changed = [*path[:place], flipped, *path[place + 1 :]]
-            assert failed_check(
-                lambda changed=changed: merkle.verify_consistency(3, old, 7, new, changed)
-            ) in {MerkleCheck.OLD_ROOT, MerkleCheck.ROOT}
+            assert failed_check(merkle.verify_consistency, 3, old, 7, new, changed) in {
+                MerkleCheck.OLD_ROOT,
+                MerkleCheck.ROOT,
+            }
 
 
 def test_no_bit_of_root_leaves_or_hashes_can_be_flipped_in_a_multiproof() -> None:
@@ -262,17 +257,15 @@ def test_no_bit_of_root_leaves_or_hashes_can_be_flipped_in_a_multiproof() -> Non
     entries = [(index, hashes[index]) for index in (1, 2, 8)]
     proof = tree.multiproof([1, 2, 8])
     for root in bit_flips(tree.root):
-        assert failed_check(lambda root=root: merkle.verify_multiproof(root, 9, entries, proof))
+        assert failed_check(merkle.verify_multiproof, root, 9, entries, proof)
     for place, (index, leaf) in enumerate(entries):
         for flipped in bit_flips(leaf):
             changed = [*entries[:place], (index, flipped), *entries[place + 1 :]]
-            assert failed_check(
-                lambda changed=changed: merkle.verify_multiproof(tree.root, 9, changed, proof)
-            )
+            assert failed_check(merkle.verify_multiproof, tree.root, 9, changed, proof)
     for place, node in enumerate(proof.hashes):
         for flipped in bit_flips(node):
             other = Multiproof((*proof.hashes[:place], flipped, *proof.hashes[place + 1 :]))
-            assert failed_check(lambda other=other: merkle.verify_multiproof(tree.root, 9, entries, other))
+            assert failed_check(merkle.verify_multiproof, tree.root, 9, entries, other)
 
 
 @given(unique_leaves, st.data())
@@ -280,9 +273,23 @@ def test_a_leaf_proves_no_other_index(leaves: list[bytes], data: st.DataObject) 
     index = data.draw(st.integers(0, len(leaves) - 1))
     other = data.draw(st.integers(-1, len(leaves) + 1).filter(lambda claimed: claimed != index))
     path = Tree.of_leaves(leaves).inclusion_proof(index)
-    assert failed_check(
-        lambda: merkle.verify_inclusion(rfc_root(leaves), len(leaves), other, leaves[index], path)
-    )
+    assert failed_check(merkle.verify_inclusion, rfc_root(leaves), len(leaves), other, leaves[index], path)
+
+
+@given(unique_leaves, st.data())
+def test_no_leaf_of_a_multiproof_can_be_claimed_at_another_index(
+    leaves: list[bytes], data: st.DataObject
+) -> None:
+    indices = sorted(data.draw(st.sets(st.integers(0, len(leaves) - 1), min_size=1)))
+    shifted = data.draw(st.integers(0, len(indices) - 1))
+    beyond = indices[shifted + 1] if shifted + 1 < len(indices) else len(leaves)
+    assume(indices[shifted] + 1 < beyond)
+    claimed = [*indices[:shifted], indices[shifted] + 1, *indices[shifted + 1 :]]
+    tree = Tree.of_leaves(leaves)
+    entries = [
+        (other, merkle.leaf_hash(leaves[index])) for index, other in zip(indices, claimed, strict=True)
+    ]
+    assert failed_check(merkle.verify_multiproof, tree.root, tree.size, entries, tree.multiproof(indices))
 
 
 @given(unique_leaves, st.data())
@@ -309,11 +316,7 @@ def test_a_consistency_proof_fits_no_other_old_size(size: int) -> None:
     for old, claimed in itertools.permutations(range(size + 1), 2):
         path = tree.consistency_proof(old)
         old_root = merkle.root(leaves[:old])
-        assert failed_check(
-            lambda claimed=claimed, old_root=old_root, path=path: merkle.verify_consistency(
-                claimed, old_root, size, tree.root, path
-            )
-        )
+        assert failed_check(merkle.verify_consistency, claimed, old_root, size, tree.root, path)
 
 
 @given(unique_leaves, st.data())
@@ -325,9 +328,12 @@ def test_a_history_that_was_rewritten_has_no_consistency_proof(
     rewritten = [*leaves[:changed], leaves[changed] + b"!", *leaves[changed + 1 :]]
     path = Tree.of_leaves(rewritten).consistency_proof(old_size)
     assert failed_check(
-        lambda: merkle.verify_consistency(
-            old_size, rfc_root(leaves[:old_size]), len(leaves), rfc_root(rewritten), path
-        )
+        merkle.verify_consistency,
+        old_size,
+        rfc_root(leaves[:old_size]),
+        len(leaves),
+        rfc_root(rewritten),
+        path,
     ) in {MerkleCheck.OLD_ROOT, MerkleCheck.ROOT}
 
 
@@ -338,14 +344,12 @@ def test_a_hash_too_many_or_too_few_is_refused(leaves: list[bytes], data: st.Dat
     path = tree.inclusion_proof(index)
     longer = [*path, bytes(32)]
     assert (
-        failed_check(lambda: merkle.verify_inclusion(tree.root, tree.size, index, leaves[index], longer))
+        failed_check(merkle.verify_inclusion, tree.root, tree.size, index, leaves[index], longer)
         == MerkleCheck.PROOF_LENGTH
     )
     if path:
         assert (
-            failed_check(
-                lambda: merkle.verify_inclusion(tree.root, tree.size, index, leaves[index], path[:-1])
-            )
+            failed_check(merkle.verify_inclusion, tree.root, tree.size, index, leaves[index], path[:-1])
             == MerkleCheck.PROOF_LENGTH
         )
 
@@ -357,16 +361,14 @@ def test_a_consistency_proof_with_a_hash_too_many_or_too_few_is_refused(old_size
     old_root = merkle.root(leaves[:old_size])
     path = tree.consistency_proof(old_size)
     for wrong in ([*path, bytes(32)], path[:-1] if path else [bytes(32)] * 2):
-        check = failed_check(
-            lambda wrong=wrong: merkle.verify_consistency(old_size, old_root, 7, tree.root, wrong)
-        )
+        check = failed_check(merkle.verify_consistency, old_size, old_root, 7, tree.root, wrong)
         assert check == MerkleCheck.PROOF_LENGTH
 
 
 def test_an_inner_node_cannot_pass_for_a_leaf() -> None:
     left, right = merkle.leaf_hashes([b"a", b"b"])
     root = merkle.root([b"a", b"b"])
-    assert failed_check(lambda: merkle.verify_inclusion(root, 1, 0, left + right, [])) == MerkleCheck.ROOT
+    assert failed_check(merkle.verify_inclusion, root, 1, 0, left + right, []) == MerkleCheck.ROOT
 
 
 # The empty tree.
@@ -374,11 +376,8 @@ def test_an_inner_node_cannot_pass_for_a_leaf() -> None:
 
 def test_the_empty_tree_has_the_hash_of_nothing_and_holds_no_leaf() -> None:
     assert Tree([]).root == merkle.root([]) == merkle.EMPTY_ROOT == sha256().digest()
-    assert failed_check(lambda: Tree([]).inclusion_proof(0)) == MerkleCheck.TREE_SIZE
-    assert (
-        failed_check(lambda: merkle.verify_inclusion(merkle.EMPTY_ROOT, 0, 0, b"", []))
-        == MerkleCheck.TREE_SIZE
-    )
+    assert failed_check(Tree([]).inclusion_proof, 0) == MerkleCheck.TREE_SIZE
+    assert failed_check(merkle.verify_inclusion, merkle.EMPTY_ROOT, 0, 0, b"", []) == MerkleCheck.TREE_SIZE
 
 
 def test_every_tree_continues_the_empty_one_but_only_under_its_true_root() -> None:
@@ -386,14 +385,8 @@ def test_every_tree_continues_the_empty_one_but_only_under_its_true_root() -> No
     assert tree.consistency_proof(0) == []
     merkle.verify_consistency(0, merkle.EMPTY_ROOT, 5, tree.root, [])
     merkle.verify_consistency(0, merkle.EMPTY_ROOT, 0, merkle.EMPTY_ROOT, [])
-    assert (
-        failed_check(lambda: merkle.verify_consistency(0, bytes(32), 5, tree.root, []))
-        == MerkleCheck.OLD_ROOT
-    )
-    assert (
-        failed_check(lambda: merkle.verify_consistency(0, merkle.EMPTY_ROOT, 0, bytes(32), []))
-        == MerkleCheck.ROOT
-    )
+    assert failed_check(merkle.verify_consistency, 0, bytes(32), 5, tree.root, []) == MerkleCheck.OLD_ROOT
+    assert failed_check(merkle.verify_consistency, 0, merkle.EMPTY_ROOT, 0, bytes(32), []) == MerkleCheck.ROOT
 
 
 # Hostile input.
@@ -405,29 +398,27 @@ EXTREMES = [-HUGE, -1, HUGE, merkle.MAX_TREE_SIZE + 1]
 @pytest.mark.parametrize("size", [0, *EXTREMES])
 def test_a_size_outside_its_range_is_refused(size: int) -> None:
     one = merkle.leaf_hash(b"")
-    assert failed_check(lambda: merkle.verify_inclusion(one, size, 0, b"", [])) == MerkleCheck.TREE_SIZE
+    assert failed_check(merkle.verify_inclusion, one, size, 0, b"", []) == MerkleCheck.TREE_SIZE
     assert (
-        failed_check(lambda: merkle.verify_multiproof(one, size, [(0, one)], Multiproof()))
-        == MerkleCheck.TREE_SIZE
+        failed_check(merkle.verify_multiproof, one, size, [(0, one)], Multiproof()) == MerkleCheck.TREE_SIZE
     )
 
 
 @pytest.mark.parametrize(("old", "new"), [(-1, 3), (4, 3), (1, HUGE), (HUGE, HUGE), (-HUGE, -1)])
 def test_sizes_that_cannot_continue_one_another_are_refused(old: int, new: int) -> None:
     assert (
-        failed_check(lambda: merkle.verify_consistency(old, bytes(32), new, bytes(32), []))
-        == MerkleCheck.TREE_SIZE
+        failed_check(merkle.verify_consistency, old, bytes(32), new, bytes(32), []) == MerkleCheck.TREE_SIZE
     )
 
 
 @pytest.mark.parametrize("index", [*EXTREMES, 3])
 def test_an_index_outside_the_tree_is_refused(index: int) -> None:
     tree = Tree.of_leaves(numbered(3))
-    assert failed_check(lambda: merkle.verify_inclusion(tree.root, 3, index, b"", [])) == MerkleCheck.INDEX
-    assert failed_check(lambda: tree.inclusion_proof(index)) == MerkleCheck.INDEX
-    assert failed_check(lambda: tree.multiproof([index])) == MerkleCheck.INDEX
-    assert failed_check(lambda: tree.consistency_proof(4)) == MerkleCheck.TREE_SIZE
-    assert failed_check(lambda: tree.consistency_proof(-1)) == MerkleCheck.TREE_SIZE
+    assert failed_check(merkle.verify_inclusion, tree.root, 3, index, b"", []) == MerkleCheck.INDEX
+    assert failed_check(tree.inclusion_proof, index) == MerkleCheck.INDEX
+    assert failed_check(tree.multiproof, [index]) == MerkleCheck.INDEX
+    assert failed_check(tree.consistency_proof, 4) == MerkleCheck.TREE_SIZE
+    assert failed_check(tree.consistency_proof, -1) == MerkleCheck.TREE_SIZE
 
 
 @pytest.mark.parametrize("indices", [(1, 1), (2, 1), (0, 2, 2), (0, 2, 1, 3), (0, HUGE, 3), (0, -1, 3)])
@@ -435,19 +426,18 @@ def test_repeated_unsorted_or_stray_indices_are_refused(indices: tuple[int, ...]
     tree = Tree.of_leaves(numbered(4))
     entries = [(index, bytes(32)) for index in indices]
     assert (
-        failed_check(lambda: merkle.verify_multiproof(tree.root, 4, entries, Multiproof()))
-        == MerkleCheck.INDEX_ORDER
+        failed_check(merkle.verify_multiproof, tree.root, 4, entries, Multiproof()) == MerkleCheck.INDEX_ORDER
     )
-    assert failed_check(lambda: tree.multiproof(indices)) == MerkleCheck.INDEX_ORDER
+    assert failed_check(tree.multiproof, indices) == MerkleCheck.INDEX_ORDER
 
 
 def test_a_multiproof_of_no_leaf_is_refused() -> None:
     tree = Tree.of_leaves(numbered(4))
     assert (
-        failed_check(lambda: merkle.verify_multiproof(tree.root, 4, [], Multiproof((tree.root,))))
+        failed_check(merkle.verify_multiproof, tree.root, 4, [], Multiproof((tree.root,)))
         == MerkleCheck.INDEX
     )
-    assert failed_check(lambda: tree.multiproof([])) == MerkleCheck.INDEX
+    assert failed_check(tree.multiproof, []) == MerkleCheck.INDEX
 
 
 @pytest.mark.parametrize("wrong", [b"", bytes(31), bytes(33), bytes(64)])
@@ -479,7 +469,7 @@ def test_the_largest_tree_is_walked_in_63_steps() -> None:
     merkle.verify_consistency(1, leaf, merkle.MAX_TREE_SIZE, root, path)
     thousands = [bytes(32)] * 5_000
     assert (
-        failed_check(lambda: merkle.verify_inclusion(root, merkle.MAX_TREE_SIZE, 0, b"first", thousands))
+        failed_check(merkle.verify_inclusion, root, merkle.MAX_TREE_SIZE, 0, b"first", thousands)
         == MerkleCheck.PROOF_LENGTH
     )
 
