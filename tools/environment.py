@@ -128,7 +128,7 @@ def apt_wheels(scratch: Path) -> Iterator[Path]:
 
 
 def pip_from_wheel(wheels: Iterator[Path]) -> bool:
-    """Install pip into .venv from the first wheel that runs under this interpreter: a wheel can run itself."""
+    """Install pip into .venv from the first wheel that runs here: a wheel can run itself."""
     install = ["install", "--quiet", "--no-index"]
     return any(run([str(VENV_PYTHON), f"{wheel}/pip", *install, str(wheel)], quiet=True) for wheel in wheels)
 
@@ -157,7 +157,7 @@ def find_pip() -> Command:
 
 
 def install(installer: Command, lock: Path) -> bool:
-    """Install the locked wheels and then this project, in place, by appending both to the command `installer`."""
+    """Install the locked wheels and then this project, in place; `installer` is a command prefix."""
     locked = [*installer, "--quiet", "--require-hashes", "--only-binary=:all:", "--requirement", str(lock)]
     # The build backend is in the lock: building in isolation would fetch one that no hash covers.
     project = [*installer, "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
