@@ -24,18 +24,13 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
 LOCKS = {"runtime": ROOT / "requirements.lock", "dev": ROOT / "requirements-dev.lock"}
-INPUTS = (ROOT / "pyproject.toml", ROOT / "tools" / "setup", Path(__file__))
+PIP_LOCK = ROOT / "tools" / "pip.lock"
+INPUTS = (ROOT / "pyproject.toml", ROOT / "tools" / "setup", Path(__file__).resolve())
+PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 # Where Debian's python3-pip-whl puts the wheel that its own venv installs pip from.
 DISTRIBUTION_WHEELS = Path("/usr/share/python-wheels")
 # An unreachable mirror must not look like a set-up that hangs.
-APT_TIMEOUTS = (
-    "-o",
-    "Acquire::http::Timeout=20",
-    "-o",
-    "Acquire::https::Timeout=20",
-    "-o",
-    "Acquire::Retries=0",
-)
+APT_TIMEOUTS = ["-o", "Acquire::http::Timeout=20", "-o", "Acquire::https::Timeout=20"]
 
 Command = list[str]
 
@@ -95,13 +90,15 @@ def run(command: Command, *, quiet: bool = False, directory: Path = ROOT) -> boo
     return finished.returncode == 0
 
 
-def existing_pips() -> Iterator[Command]:
-    """Commands that may run a pip which is already on this machine on behalf of .venv (needs pip 22.3)."""
-    yield [sys.executable, "-m", "pip", "--python", str(VENV_PYTHON)]
-    for name in ("pip3", "pip"):
-        path = shutil.which(name)
-        if path is not None:
-            yield [path, "--python", str(VENV_PYTHON)]
+def downloaded_wheels(scratch: Path) -> Iterator[Path]:
+    """Let any pip on this machine, also one too old for this interpreter, fetch the locked one."""
+    wanted = ["--require-hashes", "--requirement", str(PIP_LOCK), "--dest", str(scratch)]
+    # These three let pip choose for another interpreter than its own.
+    wanted += ["--no-deps", "--only-binary=:all:", f"--python-version={PYTHON_VERSION}"]
+    others = [[path] for name in ("pip3", "pip") if (path := shutil.which(name))]
+    for pip in ([sys.executable, "-m", "pip"], *others):
+        run([*pip, "download", *wanted], quiet=True)
+        yield from scratch.glob("pip-*.whl")
 
 
 def apt_wheels(scratch: Path) -> Iterator[Path]:
@@ -114,7 +111,7 @@ def apt_wheels(scratch: Path) -> Iterator[Path]:
     lists = scratch / "lists"
     (lists / "partial").mkdir(parents=True)
     private = ["-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={scratch}", "-o", "Debug::NoLocking=1"]
-    packages = ("python3-pip-whl", f"python{sys.version_info.major}.{sys.version_info.minor}-venv")
+    packages = ("python3-pip-whl", f"python{PYTHON_VERSION}-venv")
     for options in ([], private):
         apt_get = ["apt-get", *APT_TIMEOUTS, *options]
         if options:
@@ -127,31 +124,26 @@ def apt_wheels(scratch: Path) -> Iterator[Path]:
         yield from sorted((scratch / "files").rglob("pip-*.whl"))
 
 
-def pip_from_wheel(wheels: Iterator[Path]) -> bool:
-    """Install pip into .venv from the first wheel that runs here: a wheel can run itself."""
-    install = ["install", "--quiet", "--no-index"]
-    return any(run([str(VENV_PYTHON), f"{wheel}/pip", *install, str(wheel)], quiet=True) for wheel in wheels)
+def wheels_of_pip(scratch: Path) -> Iterator[Path]:
+    """Wheels of pip from all that this machine offers, the nearest first."""
+    yield from DISTRIBUTION_WHEELS.glob("pip-*.whl")
+    yield from downloaded_wheels(scratch / "downloaded")
+    yield from apt_wheels(scratch / "apt")
 
 
-def find_pip() -> Command:
-    """Return a command that acts as .venv's pip, from the surest source that this machine offers.
-
-    Raises SetupError when it offers none.
-    """
-    own = [str(VENV_PYTHON), "-m", "pip"]
-    if run([str(VENV_PYTHON), "-m", "ensurepip", "--default-pip"], quiet=True):
-        return own
-    for command in existing_pips():
-        if run([*command, "--version"], quiet=True):
-            return command
-    if pip_from_wheel(iter(sorted(DISTRIBUTION_WHEELS.glob("pip-*.whl")))):
-        return own
+def provide_pip() -> None:
+    """Put a pip into .venv. Raises SetupError where this machine offers none."""
+    python = str(VENV_PYTHON)
+    if run([python, "-m", "ensurepip", "--default-pip"], quiet=True):
+        return
     with tempfile.TemporaryDirectory(prefix="tetrarch-setup-") as scratch:
-        if pip_from_wheel(apt_wheels(Path(scratch))):
-            return own
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        for wheel in wheels_of_pip(Path(scratch)):
+            # A wheel of pip can run itself; one older than the interpreter breaks, at the latest over a list.
+            installed = run([python, f"{wheel}/pip", "install", "--no-index", str(wheel)], quiet=True)
+            if installed and run([python, "-m", "pip", "list"], quiet=True):
+                return
     raise SetupError(
-        f"this Python {version} has neither ensurepip nor pip: install python{version}-venv "
+        f"this Python {PYTHON_VERSION} has neither ensurepip nor pip: install python{PYTHON_VERSION}-venv "
         "(Debian, Ubuntu: apt install), python3-pip or uv, then run make again"
     )
 
@@ -173,9 +165,9 @@ def fill(purpose: str) -> None:
         if install([uv, "pip", "install", f"--python={VENV_PYTHON}"], lock):
             return
         say("uv did not manage: trying pip, which may know of another package index")
-    pip = find_pip()
+    provide_pip()
     say(f"installing {lock.name} with pip")
-    if not install([*pip, "install"], lock):
+    if not install([str(VENV_PYTHON), "-m", "pip", "install"], lock):
         raise SetupError(
             f"installing {lock.name} failed, for the reason above (no network, or no wheel for this platform)"
         )
