@@ -251,7 +251,9 @@ def test_another_public_key_cannot_be_put_beside_a_seed(plain: Path, sealed: Pat
     mine, other = SigningKey(SEED).public_key.hex(), SigningKey(bytes(32)).public_key.hex()
     for path in (plain, sealed):
         rewrite(path, lambda text: text.replace(mine, other))
-        assert "was altered" in refusal(path)
+    assert "does not belong to its public key" in refusal(plain)
+    # Sealed together with the seed: the file does not even open.
+    assert "the password is wrong, or the file was altered" in refusal(sealed)
 
 
 def test_another_cost_or_salt_cannot_be_put_beside_a_seed(sealed: Path) -> None:
