@@ -11,8 +11,8 @@ from msgspec import Meta, Struct
 from crypto.codec import StrictDecoder, encode
 from crypto.digest import DigestField
 from crypto.errors import CodecError
-from crypto.roster import MemberId, Roster
 from crypto.keys import Signer
+from crypto.roster import MemberId, Roster
 from crypto.signed import Certificate, Envelope, Kinds, Signed
 
 ATTESTATION = "attestation"

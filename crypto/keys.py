@@ -41,7 +41,9 @@ class Signer(Protocol):
     """Whoever can sign as one key."""
 
     @property
-    def public_key(self) -> PublicKey: ...
+    def public_key(self) -> PublicKey:
+        """The key that verifies what this signs."""
+        ...
 
     def sign(self, message: bytes) -> Signature:
         """Return the 64-byte signature over `message`."""

@@ -8,7 +8,8 @@ only these travel. What the kinds mean is not known here.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from itertools import pairwise
+from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import Meta, Struct
 
@@ -43,6 +44,13 @@ class Envelope(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
     body: bytes
     signature: SignatureField
     beside: bytes = b""
+
+    @property
+    def bare(self) -> "Envelope":
+        """The same statement without the data beside it."""
+        return (
+            Envelope(self.kind, self.epoch, self.signer, self.body, self.signature) if self.beside else self
+        )
 
 
 class Vote(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -87,10 +95,14 @@ class Kinds:
     """Which message type each kind of envelope holds, for one protocol."""
 
     def __init__(self, types: Mapping[str, type], limit: int = MAX_ENVELOPE_BYTES) -> None:
-        self._decoders = {kind: StrictDecoder(target, limit) for kind, target in types.items()}
+        self._decoders: dict[str, StrictDecoder[Any]] = {
+            kind: StrictDecoder(target, limit) for kind, target in types.items()
+        }
         self._kinds = {target: kind for kind, target in types.items()}
 
-    def seal(self, roster: Roster, member: MemberId, signer: Signer, message: M, beside: bytes = b"") -> Signed[M]:
+    def seal(
+        self, roster: Roster, member: MemberId, signer: Signer, message: M, beside: bytes = b""
+    ) -> Signed[M]:
         """Return `message` signed by `member` with `signer`."""
         kind = self._kinds[type(message)]
         body = encode(message)
@@ -136,7 +148,7 @@ def certificate_checks(roster: Roster, certificate: Certificate, kind: str, need
     if certificate.epoch != roster.epoch:
         raise CertificateError(f"epoch {certificate.epoch}, the roster is of epoch {roster.epoch}")
     signers = [vote.signer for vote in certificate.votes]
-    if any(a >= b for a, b in zip(signers, signers[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(signers)):
         raise CertificateError("signers repeated or out of order")
     keys = [roster.key(signer) for signer in signers]
     roster.require(signers, need)

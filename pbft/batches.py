@@ -1,0 +1,121 @@
+"""The batches behind digests: their ids and bodies, and how missing ones are found.
+
+A backup sends no PREPARE before it holds every body (rule 6). Bodies come from clients, from relays
+and from answers to fetches, all through `supply`.
+"""
+
+from collections.abc import Sequence
+
+from consensus.contract import Now, Request
+from crypto.attestation import Height
+from crypto.batch import Millis, TxId
+from crypto.digest import Digest
+from pbft.door import split_ids
+from pbft.messages import FetchProposal
+from pbft.records import CONTENT, ContentRecord, encode_record, slot_key
+from pbft.state import Content, Slot, State
+
+MAX_FETCH_IDS = 2000
+"""Ids asked for at a time."""
+
+
+def open_content(
+    state: State, slot: Slot, digest: Digest, timestamp: Millis, root: Digest, beside: bytes, now: Now
+) -> Content:
+    """Return the content of `digest` in `slot`, making it from the ids `beside` if it is new.
+
+    The caller has checked that the ids hash to `root`, and root, timestamp and sequence to `digest`.
+    """
+    known = slot.contents.get(digest)
+    if known is not None:
+        return known
+    ids = tuple(TxId(tx_id) for tx_id in split_ids(beside))
+    requests = [state.pool.get(tx_id) for tx_id in ids]
+    content = Content(timestamp, root, ids, requests, requests.count(None), since=now.monotonic)
+    slot.contents[digest] = content
+    for index, request in enumerate(requests):
+        if request is None:
+            state.awaited.setdefault(ids[index], []).append((slot.sequence, digest, index))
+    return content
+
+
+def supply(state: State, request: Request) -> list[Slot]:
+    """Put a body where it is awaited; return the slots whose batch became complete by it."""
+    completed = []
+    for sequence, digest, index in state.awaited.pop(request.id, ()):
+        slot = state.slots.get(sequence)
+        content = slot.contents.get(digest) if slot else None
+        if slot is None or content is None or content.requests is None:
+            continue
+        if content.requests[index] is None:
+            content.requests[index] = request
+            content.missing -= 1
+            if content.missing == 0:
+                completed.append(slot)
+    return completed
+
+
+def make_durable(state: State, slot: Slot, digest: Digest) -> None:
+    """Have the batch of `digest`, complete here, written with its bodies unless it is already."""
+    content = slot.contents[digest]
+    if not content.durable and content.requests is not None:
+        record = ContentRecord(content.timestamp, content.root, tuple(present(content)))
+        state.persist(slot_key(CONTENT, slot.sequence, digest), encode_record(record))
+        content.durable = True
+
+
+def present(content: Content) -> list[Request]:
+    """Return the bodies that are in memory."""
+    return [request for request in content.requests or () if request is not None]
+
+
+def within_horizon(state: State, content: Content) -> bool:
+    """Whether every transaction's valid_until lies within the horizon of the proposal's timestamp."""
+    latest = content.timestamp + state.limits.horizon_ms
+    return all(request.valid_until <= latest for request in present(content))
+
+
+def missing_bodies(state: State, moment: Millis) -> list[TxId]:
+    """Return ids that have been awaited for the fetch delay at monotonic `moment`."""
+    wanted: list[TxId] = []
+    for tx_id, places in state.awaited.items():
+        if len(wanted) >= MAX_FETCH_IDS:
+            break
+        for sequence, digest, _ in places:
+            slot = state.slots.get(sequence)
+            content = slot.contents.get(digest) if slot else None
+            if content and content.since + state.tuning.fetch_delay_ms <= moment:
+                wanted.append(tx_id)
+                break
+    return wanted
+
+
+def missing_proposals(state: State) -> list[FetchProposal]:
+    """Return what to ask for where a digest is proposed or committed whose ids are not known."""
+    wanted = []
+    for sequence in sorted(state.slots):
+        slot = state.slots[sequence]
+        digests = [slot.pre_prepare.message.digest] if slot.pre_prepare else []
+        if slot.committed is not None and sequence > state.delivered:
+            digests.append(slot.committed)
+        wanted += [
+            FetchProposal(sequence, digest)
+            for digest in dict.fromkeys(digests)
+            if digest not in slot.contents
+        ]
+    return wanted
+
+
+def forget_awaited(state: State, low: Height) -> None:
+    """Stop waiting for bodies of sequences up to `low`."""
+    for tx_id in list(state.awaited):
+        places = [place for place in state.awaited[tx_id] if place[0] > low]
+        if places:
+            state.awaited[tx_id] = places
+        else:
+            del state.awaited[tx_id]
+
+
+def known_requests(contents: Sequence[Content]) -> dict[TxId, Request]:
+    """Return all bodies that `contents` hold in memory, by id."""
+    return {request.id: request for content in contents for request in present(content)}

@@ -1,0 +1,126 @@
+"""Restart from durable records (rule 16): an ordinary restart forgets no vote, and votes at once."""
+
+from collections.abc import Iterable
+
+from consensus.contract import EngineFault, Record
+from crypto.attestation import Height, attested
+from crypto.digest import Digest
+from crypto.errors import CodecError
+from crypto.signed import Certificate, Envelope, Signed
+from pbft.messages import Commit, Prepare, PreparedProof, PrePrepare, ViewChange, kinds
+from pbft.records import (
+    ACCEPTED,
+    CONTENT,
+    PREPARED,
+    ContentRecord,
+    MarkRecord,
+    ViewRecord,
+    decode_record,
+    key_sequence,
+)
+from pbft.state import Content, Slot, State
+
+_ORDER = (b"s", b"v", b"m", CONTENT, PREPARED, ACCEPTED)
+"""The order in which records must be read: each kind leans on those before it."""
+
+
+def restore(state: State, records: Iterable[Record], executed: Height, block_hash: Digest) -> None:
+    """Take up where records and stored chain end. Raises `EngineFault` if they contradict each other."""
+    state.delivered = state.executed = executed
+    ordered = sorted(
+        records, key=lambda record: _ORDER.index(record.key[:1]) if record.key[:1] in _ORDER else 99
+    )
+    for record in ordered:
+        value = decode_record(record.key, record.value or b"")
+        try:
+            _restore_record(state, record.key, value)
+        except CodecError as error:
+            raise EngineFault(f"the votes' record {record.key.hex()} does not decode: {error}") from None
+    if state.low > executed:
+        raise EngineFault(f"the votes say that block {state.low} is stable, the chain ends at {executed}")
+    if executed > state.low and executed % state.limits.checkpoint_interval == 0:
+        state.own_hashes[executed] = block_hash
+    for sequence in sorted(state.slots):
+        _restore_votes(state, state.slots[sequence])
+    highest = max((s for s, slot in state.slots.items() if slot.pre_prepare is not None), default=Height(0))
+    state.highest_accepted = highest
+    state.next_sequence = Height(max(highest, state.delivered, state.low, state.proposed_until) + 1)
+
+
+def _rank(record: Record) -> int:
+    kind = record.key[:1]
+    return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
+
+
+def _restore_record(state: State, key: bytes, value: object) -> None:
+    if isinstance(value, ViewRecord):
+        _restore_view(state, value)
+    elif isinstance(value, Certificate):
+        state.checkpoint, state.low = value, attested(value).height
+    elif isinstance(value, MarkRecord):
+        state.marked, state.needs = True, value.needs
+    elif key_sequence(key) <= state.low:
+        return
+    elif isinstance(value, ContentRecord):
+        _restore_content(state, key, value)
+    elif isinstance(value, PreparedProof):
+        _restore_prepared(state.slot(key_sequence(key)), value)
+    elif isinstance(value, Envelope):
+        _restore_accepted(state, state.slot(key_sequence(key)), value)
+
+
+def _restore_view(state: State, record: ViewRecord) -> None:
+    state.view = state.log_view = record.view
+    state.active = record.active
+    state.new_view = record.new_view
+    if record.view_change is not None and not record.active:
+        message = kinds.decode(record.view_change)
+        if not isinstance(message, ViewChange):
+            raise EngineFault("the record of the view holds no VIEW-CHANGE")
+        state.own_view_change = Signed(message, record.view_change)
+        state.view_changes[state.member] = state.own_view_change
+    if record.active and record.new_view is not None:
+        start = kinds.decode(record.new_view)
+        bare = getattr(start, "pre_prepares", ())
+        state.proposed_until = Height(max((_pre_prepare(envelope).sequence for envelope in bare), default=0))
+
+
+def _restore_content(state: State, key: bytes, record: ContentRecord) -> None:
+    digest = Digest(key[9:])
+    ids = tuple(request.id for request in record.requests)
+    slot = state.slot(key_sequence(key))
+    slot.contents[digest] = Content(
+        record.timestamp, record.root, ids, list(record.requests), 0, durable=True
+    )
+
+
+def _pre_prepare(envelope: Envelope) -> PrePrepare:
+    message = kinds.decode(envelope)
+    if not isinstance(message, PrePrepare):
+        raise EngineFault("a record of a proposal holds no PRE-PREPARE")
+    return message
+
+
+def _restore_prepared(slot: Slot, proof: PreparedProof) -> None:
+    message = _pre_prepare(proof.pre_prepare)
+    slot.prepared = proof
+    slot.prepared_view, slot.prepared_digest = message.view, message.digest
+
+
+def _restore_accepted(state: State, slot: Slot, envelope: Envelope) -> None:
+    message = _pre_prepare(envelope)
+    if message.view == state.view and state.active and message.digest in slot.contents:
+        slot.pre_prepare = Signed(message, envelope)
+
+
+def _restore_votes(state: State, slot: Slot) -> None:
+    """One's own votes of the present view: the same bytes again, since Ed25519 is deterministic."""
+    if slot.pre_prepare is None:
+        return
+    message = slot.pre_prepare.message
+    slot.voted_prepare = True
+    if state.primary != state.member:
+        slot.prepares.add(state.seal(Prepare(message.view, message.sequence, message.digest)))
+    if slot.prepared_view == message.view:
+        slot.voted_commit = True
+        slot.commits.add(state.seal(Commit(message.view, message.sequence, message.digest)))

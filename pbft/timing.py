@@ -1,0 +1,142 @@
+"""Time: which timers run, when they are due, and what each does. All in monotonic ms.
+
+A timer runs for the oldest request that both sides must find admissible, counted from when it was
+relayed to the primary, and for the lowest proposal that is not executed. When the request is settled
+the next oldest is tracked, so that a censored request is the oldest one sooner or later, and a long
+queue in an honest primary's pool deposes nobody (rules 12 and 33).
+"""
+
+from consensus.contract import Now, Relay, Request
+from crypto.batch import Millis
+from pbft import normal_case, synchronize, view_change
+from pbft.state import State
+
+SWEEP_PERIOD_MS = 1000
+"""How often expired requests are looked for."""
+
+
+def tick(state: State, now: Now) -> None:
+    """Do all that is due at `now`."""
+    if state.halted is None:
+        _sweep(state, now)
+        _watch_requests(state, now)
+        _watch_progress(state, now)
+        _suspect_if_overdue(state, now)
+        normal_case.propose(state, now)
+        synchronize.learn_from_where_to_vote(state)
+        synchronize.fetch_what_is_missing(state, now)
+    _status(state, now)
+
+
+def _sweep(state: State, now: Now) -> None:
+    if state.timers.sweep_at <= now.monotonic:
+        state.timers.sweep_at = Millis(now.monotonic + SWEEP_PERIOD_MS)
+        state.pool.discard(state.pool.expired(Millis(now.wall - state.limits.clock_bound_ms)))
+
+
+def _watch_requests(state: State, now: Now) -> None:
+    """Track the oldest request that may count against a primary; relay it; then count."""
+    timers = state.timers
+    if not state.active:
+        return
+    tracked = state.pool.get(timers.tracked) if timers.tracked is not None else None
+    if (tracked is None or tracked.valid_until < now.wall) and timers.track_at <= now.monotonic:
+        relay_now = timers.tracked is None and timers.relay_at is not None
+        tracked = next((request for request in state.pool if _counts(state, request, now)), None)
+        timers.tracked = tracked.id if tracked else None
+        timers.request_deadline = None
+        delay = 0 if relay_now else state.tuning.relay_delay_ms
+        timers.relay_at = Millis(now.monotonic + delay) if tracked else None
+        if tracked is None and len(state.pool):
+            timers.track_at = Millis(now.monotonic + state.tuning.relay_delay_ms)
+    if timers.relay_at is not None and timers.relay_at <= now.monotonic and timers.request_deadline is None:
+        _relay_oldest(state, now)
+        timers.request_deadline = Millis(now.monotonic + view_change.timeout(state))
+
+
+def _counts(state: State, request: Request, now: Now) -> bool:
+    """Whether any honest primary, whatever its clock, must find `request` admissible in time."""
+    bound = state.limits.clock_bound_ms
+    earliest = now.wall + state.tuning.request_timeout_ms + bound
+    return earliest <= request.valid_until <= now.wall + state.limits.horizon_ms - bound
+
+
+def _relay_oldest(state: State, now: Now) -> None:
+    """Pass the oldest requests on to the primary, which may not have them."""
+    if state.primary == state.member:
+        return
+    oldest: list[bytes] = []
+    for request in state.pool:
+        if len(oldest) >= state.tuning.relay_count:
+            break
+        if _counts(state, request, now):
+            oldest.append(request.body)
+    if oldest:
+        state.out.relay.append(Relay(state.primary, tuple(oldest)))
+
+
+def _watch_progress(state: State, now: Now) -> None:
+    timers = state.timers
+    if not (state.active and normal_case.lowest_proposal_waits(state)):
+        timers.stalled_since = None
+    elif timers.stalled_since is None:
+        timers.stalled_since = now.monotonic
+    wanted = state.wanted_time >= state.block_time and now.wall > state.wanted_time
+    if not (state.active and wanted):
+        timers.time_wanted_since = None
+    elif timers.time_wanted_since is None:
+        timers.time_wanted_since = now.monotonic
+
+
+def _deadlines(state: State) -> list[Millis]:
+    """The moments at which this replica would suspect its view."""
+    timers, patience = state.timers, view_change.timeout(state)
+    since = [moment for moment in (timers.stalled_since, timers.time_wanted_since) if moment is not None]
+    deadlines = [Millis(moment + patience) for moment in since]
+    deadlines += [d for d in (timers.request_deadline, timers.view_change_deadline) if d is not None]
+    return deadlines
+
+
+def _suspect_if_overdue(state: State, now: Now) -> None:
+    """Suspect when a deadline has passed, and again every status period while it stays so."""
+    timers = state.timers
+    if not any(deadline <= now.monotonic for deadline in _deadlines(state)):
+        timers.suspected_at = None
+    elif timers.suspected_at is None or now.monotonic - timers.suspected_at >= state.tuning.status_period_ms:
+        view_change.suspect(state, now)
+
+
+def _status(state: State, now: Now) -> None:
+    """Say where one stands: at every period in which nothing moved, else every few periods."""
+    timers = state.timers
+    if timers.status_at > now.monotonic:
+        return
+    timers.status_at = Millis(now.monotonic + state.tuning.status_period_ms)
+    quiet = state.active and state.delivered > state.told_delivered
+    idle = state.active and not len(state.pool) and not normal_case.lowest_proposal_waits(state)
+    state.told_delivered = state.delivered
+    timers.quiet += 1
+    if (quiet or idle) and timers.quiet < state.tuning.quiet_periods and state.awake:
+        return
+    synchronize.send_status(state)
+    state.awake = True
+
+
+def deadline(state: State) -> Millis | None:
+    """Return when `tick` is due next."""
+    timers = state.timers
+    moments = [timers.status_at]
+    if state.halted is not None:
+        return timers.status_at
+    if timers.suspected_at is None:
+        moments += _deadlines(state)
+    else:
+        moments.append(Millis(timers.suspected_at + state.tuning.status_period_ms))
+    if timers.relay_at is not None and timers.request_deadline is None:
+        moments.append(timers.relay_at)
+    if timers.fetch_at is not None:
+        moments.append(timers.fetch_at)
+    batch = normal_case.batch_due_at(state)
+    if batch is not None:
+        moments.append(batch)
+    return min(moments)

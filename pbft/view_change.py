@@ -1,0 +1,260 @@
+"""Changing the view (section 4.4): suspecting, leaving, and entering.
+
+Suspicion comes before leaving: a timer that fires makes a replica say SUSPECT, which binds it to
+nothing. It leaves a view at f+1 suspicions, which it passes on, or when f+1 members changed to later
+views. After VIEW-CHANGE(v+1) it never votes in a lower view again, restarts included (rule 29).
+"""
+
+from collections import deque
+from typing import Any
+
+from consensus.contract import Now, Record, Relay, Send
+from crypto.attestation import Height
+from crypto.batch import Millis
+from crypto.signed import Envelope, Signed
+from pbft import batches, checkpoints, normal_case
+from pbft.messages import NewView, PreparedProof, PrePrepare, Suspect, View, ViewChange, kinds
+from pbft.new_view import NULL_ROOT, Implied, implied
+from pbft.records import SEQUENCE_BYTES, VIEW_KEY, ViewRecord, encode_record
+from pbft.state import MAX_STASH, Ignored, State
+
+SUSPICION_PERIODS = 5
+"""A suspicion that is not repeated for so many status periods has been withdrawn."""
+
+
+def timeout(state: State) -> Millis:
+    """Return how long to wait in the present view, in ms: doubled for every view that failed."""
+    doublings = min(state.failed_views, state.tuning.max_timeout_doublings)
+    return Millis(state.tuning.request_timeout_ms << doublings)
+
+
+def suspect(state: State, now: Now) -> None:
+    """Say that this view goes on too slowly, and show what is waited for."""
+    state.timers.suspected_at = now.monotonic
+    if not state.may_vote:
+        return
+    own = state.broadcast(Suspect(state.view, state.executed))
+    state.suspects[state.member] = (own, now.monotonic)
+    oldest = [request.body for request, _ in zip(state.pool, range(state.tuning.relay_count), strict=False)]
+    if oldest:
+        state.out.relay += [Relay(member, tuple(oldest)) for member in state.others()]
+    _leave_if_suspected(state, now)
+
+
+def on_suspect(state: State, signed: Signed[Suspect], now: Now) -> Ignored | None:
+    """Count another member's suspicion: the latest of each."""
+    message = signed.message
+    if signed.signer == state.member:
+        return Ignored.OWN
+    if message.view < state.view:
+        return Ignored.OLD_VIEW
+    if message.executed + state.limits.window < state.executed:
+        return Ignored.BELOW_WATERMARK
+    earlier = state.suspects.get(signed.signer)
+    if earlier is not None and earlier[0].message.view > message.view:
+        return Ignored.OLD_VIEW
+    state.suspects[signed.signer] = (signed, now.monotonic)
+    _leave_if_suspected(state, now)
+    return None
+
+
+def _leave_if_suspected(state: State, now: Now) -> None:
+    """Leave at f+1 suspicions of this view or later ones: one of them is a correct member's."""
+    oldest = now.monotonic - SUSPICION_PERIODS * state.tuning.status_period_ms
+    live = [
+        signed
+        for signed, received in state.suspects.values()
+        if signed.message.view >= state.view and received >= oldest
+    ]
+    if len(live) < state.quorums.weak or not state.may_vote:
+        return
+    live.sort(key=lambda signed: (-signed.message.view, signed.signer))
+    proof = live[: state.quorums.weak]
+    state.leave_proof = tuple(signed.envelope for signed in proof)
+    state.out.send += [Send(envelope) for envelope in state.leave_proof if envelope.signer != state.member]
+    leave_to(state, View(proof[-1].message.view + 1), now)
+
+
+def leave_to(state: State, view: View, now: Now) -> None:
+    """Change to `view`: stop voting in lower ones, and say what is prepared here."""
+    state.view, state.active = view, False
+    state.failed_views += 1
+    state.pool.follow()
+    state.suspects = {m: s for m, s in state.suspects.items() if s[0].message.view >= view}
+    _reset_timers(state)
+    proofs = tuple(_prepared_above(state))
+    own = state.broadcast(ViewChange(view, state.low, state.checkpoint, proofs))
+    state.own_view_change = own
+    state.view_changes[state.member] = own
+    _persist_view(state)
+    _try_new_view(state, now)
+
+
+def _prepared_above(state: State) -> list[PreparedProof]:
+    return [slot.prepared for _, slot in sorted(state.slots.items()) if slot.prepared is not None]
+
+
+def _persist_view(state: State) -> None:
+    own = state.own_view_change.envelope if state.own_view_change else None
+    record = ViewRecord(state.view, state.active, own, state.new_view)
+    state.persist(VIEW_KEY, encode_record(record))
+
+
+def _reset_timers(state: State) -> None:
+    timers = state.timers
+    timers.tracked = timers.relay_at = timers.request_deadline = None
+    timers.stalled_since = timers.time_wanted_since = None
+    timers.view_change_deadline = timers.suspected_at = None
+    timers.status_at = Millis(0)
+
+
+def on_view_change(state: State, signed: Signed[ViewChange], now: Now) -> Ignored | None:
+    """Keep the latest VIEW-CHANGE of each member; join at f+1; start the view as its primary."""
+    message = signed.message
+    if signed.signer == state.member:
+        return Ignored.OWN
+    if message.view < state.view or (message.view == state.view and state.active):
+        return Ignored.OLD_VIEW
+    earlier = state.view_changes.get(signed.signer)
+    if earlier is not None and earlier.message.view >= message.view:
+        return _judge_repeated(state, earlier, signed)
+    state.view_changes[signed.signer] = signed
+    _join(state, now)
+    _try_new_view(state, now)
+    return None
+
+
+def _judge_repeated(state: State, earlier: Signed[ViewChange], signed: Signed[ViewChange]) -> Ignored:
+    if earlier.message.view > signed.message.view:
+        return Ignored.OLD_VIEW
+    if earlier.envelope.body == signed.envelope.body:
+        return Ignored.REPEATED
+    state.accuse("two VIEW-CHANGEs for one view", earlier.envelope, signed.envelope)
+    return Ignored.CONFLICTING
+
+
+def _join(state: State, now: Now) -> None:
+    """f+1 members changed to later views: join the smallest of these (rule 10)."""
+    later = sorted(s.message.view for s in state.view_changes.values() if s.message.view > state.view)
+    if len(later) >= state.quorums.weak and state.may_vote:
+        leave_to(state, later[0], now)
+
+
+def _for_this_view(state: State) -> list[Signed[ViewChange]]:
+    changes = [signed for signed in state.view_changes.values() if signed.message.view == state.view]
+    return sorted(changes, key=lambda signed: signed.signer)
+
+
+def _try_new_view(state: State, now: Now) -> None:
+    """At a quorum of VIEW-CHANGEs the timer starts, and the new primary sends NEW-VIEW."""
+    changes = _for_this_view(state)
+    if state.active or len(changes) < state.quorums.quorum:
+        return
+    if state.timers.view_change_deadline is None:
+        state.timers.view_change_deadline = Millis(now.monotonic + timeout(state))
+    if state.primary != state.member or not state.may_vote:
+        return
+    chosen = changes[: state.quorums.quorum]
+    start = implied(state.roster.chain_id, [signed.message for signed in chosen])
+    proposals = [
+        state.seal(PrePrepare(state.view, p.sequence, p.digest, p.timestamp, p.root)) for p in start.proposals
+    ]
+    message = NewView(
+        state.view,
+        tuple(signed.envelope for signed in chosen),
+        tuple(signed.envelope for signed in proposals),
+    )
+    enter(state, state.broadcast(message), start, proposals, now)
+
+
+def on_new_view(state: State, signed: Signed[NewView], now: Now) -> Ignored | None:
+    """Enter the view that a primary starts. The door has recomputed all of it (rule 3)."""
+    message = signed.message
+    if message.view < state.view or message.view == 0:
+        return Ignored.OLD_VIEW
+    if message.view == state.view and state.active:
+        if state.new_view is not None and state.new_view.body != signed.envelope.body:
+            state.accuse("two NEW-VIEWs for one view", state.new_view, signed.envelope)
+            return Ignored.CONFLICTING
+        return Ignored.REPEATED
+    changes = [_decode_change(envelope) for envelope in message.view_changes]
+    start = implied(state.roster.chain_id, changes)
+    proposals = [Signed(_decode_proposal(bare), bare) for bare in message.pre_prepares]
+    enter(state, signed, start, proposals, now)
+    return None
+
+
+def _decode_change(envelope: Envelope) -> ViewChange:
+    message = kinds.decode(envelope)
+    if not isinstance(message, ViewChange):
+        raise TypeError("the door let in a NEW-VIEW without VIEW-CHANGEs")
+    return message
+
+
+def _decode_proposal(envelope: Envelope) -> PrePrepare:
+    message = kinds.decode(envelope)
+    if not isinstance(message, PrePrepare):
+        raise TypeError("the door let in a NEW-VIEW without PRE-PREPAREs")
+    return message
+
+
+def enter(
+    state: State, signed: Signed[NewView], start: Implied, proposals: list[Signed[PrePrepare]], now: Now
+) -> None:
+    """Start the new view here: what it proposes again is voted on again (rules 4 and 5)."""
+    state.view = state.log_view = signed.message.view
+    state.active = True
+    state.new_view = signed.envelope
+    state.own_view_change = None
+    state.leave_proof = ()
+    state.view_changes = {m: s for m, s in state.view_changes.items() if s.message.view > state.view}
+    state.suspects = {m: s for m, s in state.suspects.items() if s[0].message.view >= state.view}
+    _reset_timers(state)
+    _persist_view(state)
+    key = b"new-view/" + state.view.to_bytes(SEQUENCE_BYTES, "big")
+    state.out.archive.append(Record(key, encode_record(signed.envelope)))
+    for slot in state.slots.values():
+        slot.forget_view()
+    if start.checkpoint is not None:
+        checkpoints.on_certified(state, start.checkpoint)
+    state.proposed_until = Height(start.stable + len(proposals))
+    state.highest_accepted = state.delivered
+    _propose_again(state, proposals, now)
+    state.next_sequence = Height(max(state.proposed_until, state.delivered, state.low) + 1)
+    if state.leads:
+        state.pool.lead(normal_case.in_flight_ids(state))
+    state.timers.relay_at = state.timers.blocks_at = now.monotonic
+
+
+def _propose_again(state: State, proposals: list[Signed[PrePrepare]], now: Now) -> None:
+    for proposal in proposals:
+        message = proposal.message
+        slot = normal_case.bounded_slot(state, message.sequence)
+        if isinstance(slot, Ignored):
+            continue
+        if slot.committed is not None and slot.committed != message.digest:
+            state.halt(f"view {state.view} proposes another batch for {message.sequence} than was decided")
+            return
+        if message.root == NULL_ROOT:
+            batches.open_content(state, slot, message.digest, message.timestamp, message.root, b"", now)
+        normal_case.accept(state, slot, proposal)
+
+
+def stash(state: State, signed: Signed[Any]) -> Ignored:
+    """Keep a message of a later view until that view starts here; bounded per member."""
+    state.stash.setdefault(signed.signer, deque(maxlen=MAX_STASH)).append(signed)
+    return Ignored.LATER_VIEW
+
+
+def due_from_stash(state: State) -> list[Signed[Any]]:
+    """Take out the kept messages of the view that is active now; forget older ones."""
+    if not state.stash or not state.active:
+        return []
+    due: list[Signed[Any]] = []
+    for member in sorted(state.stash):
+        kept = state.stash.pop(member)
+        due += [signed for signed in kept if signed.message.view == state.view]
+        later = [signed for signed in kept if signed.message.view > state.view]
+        if later:
+            state.stash[member] = deque(later, maxlen=MAX_STASH)
+    return due
