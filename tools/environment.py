@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import venv
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +27,6 @@ VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
 LOCKS = {"runtime": ROOT / "requirements.lock", "dev": ROOT / "requirements-dev.lock"}
 PIP_LOCK = ROOT / "tools" / "pip.lock"
-INPUTS = (ROOT / "pyproject.toml", ROOT / "tools" / "setup", Path(__file__).resolve())
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 # Where Debian's python3-pip-whl puts the wheel that its own venv installs pip from.
 DISTRIBUTION_WHEELS = Path("/usr/share/python-wheels")
@@ -40,12 +41,19 @@ class SetupError(Exception):
 
 
 def fingerprint(purpose: str) -> str:
-    """Name all that an environment for `purpose` depends on: lock, project file, interpreter and place."""
-    digest = hashlib.sha256()
-    for path in (LOCKS[purpose], *INPUTS):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    digest.update(f"{ROOT}\n{sys.version}\n{sys.base_prefix}".encode())
-    return digest.hexdigest()
+    """Name all that an environment for `purpose` depends on: lock, project, interpreter and place."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    # The settings of linters and tests are in the same file, and change nothing that is installed.
+    installed = {key: project[key] for key in ("build-system", "project")}
+    parts = [
+        LOCKS[purpose].read_text(),
+        Path(__file__).read_text(),
+        json.dumps(installed),
+        str(ROOT),
+        sys.version,
+        sys.base_prefix,
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def stamp(purpose: str) -> Path:
