@@ -9,7 +9,7 @@ BIN := .venv/bin
 .PHONY: help setup demo test check format bench lock clean
 
 help: ## show these targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv ready for development
 	@tools/setup dev
