@@ -56,12 +56,14 @@ def supply(state: State, request: Request) -> list[Slot]:
 
 
 def make_durable(state: State, slot: Slot, digest: Digest) -> None:
-    """Have the batch of `digest`, complete here, written with its bodies unless it is already."""
+    """Have the batch of `digest`, complete here, written with its bodies unless they already are."""
     content = slot.contents[digest]
-    if not content.durable and content.requests is not None:
-        record = ContentRecord(content.timestamp, content.root, tuple(present(content)))
-        state.persist(slot_key(CONTENT, slot.sequence, digest), encode_record(record))
-        content.durable = True
+    if content.durable:
+        return
+    ids = b"".join(content.ids) if content.requests is None else b""
+    record = ContentRecord(content.timestamp, content.root, tuple(present(content)), ids)
+    state.persist(slot_key(CONTENT, slot.sequence, digest), encode_record(record))
+    content.durable = True
 
 
 def present(content: Content) -> list[Request]:

@@ -43,11 +43,15 @@ class ViewRecord(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
 
 
 class ContentRecord(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A batch with its bodies, in the proposed order."""
+    """A batch with its bodies, in the proposed order.
+
+    Where the bodies already lie in a stored block only the `ids` are kept, joined; else `ids` is empty.
+    """
 
     timestamp: MillisField
     root: DigestField
     requests: tuple[Request, ...]
+    ids: bytes
 
 
 class MarkRecord(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

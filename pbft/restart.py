@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 
-from consensus.contract import EngineFault, Record
+from consensus.contract import EngineFault, Record, Request
 from crypto.attestation import Height, attested
+from crypto.batch import TxId
 from crypto.digest import Digest
-from crypto.errors import CodecError
+from crypto.errors import CryptoError
 from crypto.signed import Certificate, Envelope, Signed
+from pbft.door import split_ids
 from pbft.messages import Commit, Prepare, PreparedProof, PrePrepare, ViewChange, kinds
 from pbft.records import (
     ACCEPTED,
@@ -34,7 +36,7 @@ def restore(state: State, records: Iterable[Record], executed: Height, block_has
         value = decode_record(record.key, record.value or b"")
         try:
             _restore_record(state, record.key, value)
-        except CodecError as error:
+        except CryptoError as error:
             raise EngineFault(f"the votes' record {record.key.hex()} does not decode: {error}") from None
     if state.low > executed:
         raise EngineFault(f"the votes say that block {state.low} is stable, the chain ends at {executed}")
@@ -87,11 +89,14 @@ def _restore_view(state: State, record: ViewRecord) -> None:
 
 def _restore_content(state: State, key: bytes, record: ContentRecord) -> None:
     digest = Digest(key[9:])
-    ids = tuple(request.id for request in record.requests)
     slot = state.slot(key_sequence(key))
-    slot.contents[digest] = Content(
-        record.timestamp, record.root, ids, list(record.requests), 0, durable=True
-    )
+    requests: list[Request | None] | None = list(record.requests)
+    ids = tuple(request.id for request in record.requests)
+    if record.ids:
+        if slot.sequence > state.executed:
+            raise EngineFault(f"the bodies of sequence {slot.sequence} are in no stored block")
+        ids, requests = tuple(TxId(tx_id) for tx_id in split_ids(record.ids)), None
+    slot.contents[digest] = Content(record.timestamp, record.root, ids, requests, 0, durable=True)
 
 
 def _pre_prepare(envelope: Envelope) -> PrePrepare:

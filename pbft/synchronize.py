@@ -7,14 +7,17 @@ missed the last messages of a burst learns of it.
 
 from typing import Any
 
+from msgspec import structs
+
 from consensus.contract import FetchBlocks, FetchBodies, Now, Send
 from crypto.attestation import Height
 from crypto.batch import Millis, batch_digest
 from crypto.digest import Digest
 from crypto.roster import MemberId
-from crypto.signed import Signed
+from crypto.signed import Envelope, Signed
 from pbft import batches, checkpoints, normal_case
 from pbft.messages import (
+    PRE_PREPARE,
     Commit,
     FetchProposal,
     Prepare,
@@ -97,7 +100,7 @@ def _show_own_votes(state: State, member: MemberId) -> None:
             votes.append(slot.pre_prepare)
         for vote in votes:
             if vote is not None and shown < SHOWN_VOTES:
-                state.send(vote.envelope, member)
+                _send_with_ids(state, slot, vote.envelope, member)
                 shown += 1
     change = state.view_changes.get(member)
     if change is not None:
@@ -138,18 +141,19 @@ def _resend_slots(state: State, member: MemberId, status: Status) -> None:
 
 def _resend_slot(state: State, slot: Slot, member: MemberId) -> None:
     if slot.pre_prepare is not None and slot.pre_prepare.signer == state.member:
-        state.send(_with_ids(state, slot, slot.pre_prepare).envelope, member)
+        _send_with_ids(state, slot, slot.pre_prepare.envelope, member)
     for vote in (slot.prepares.of(state.member), slot.commits.of(state.member)):
         if vote is not None:
             state.send(vote.envelope, member)
 
 
-def _with_ids(state: State, slot: Slot, signed: Signed[PrePrepare]) -> Signed[PrePrepare]:
-    """Return one's own proposal with its ids beside it, also when a NEW-VIEW carried it bare."""
-    content = slot.content
-    if signed.envelope.beside or content is None:
-        return signed
-    return state.seal(signed.message, b"".join(content.ids))
+def _send_with_ids(state: State, slot: Slot, envelope: Envelope, member: MemberId) -> None:
+    """Send a PRE-PREPARE with its ids beside it, also where a NEW-VIEW or a restart left it bare."""
+    if envelope.kind == PRE_PREPARE:
+        if slot.content is None:
+            return
+        envelope = structs.replace(envelope, beside=b"".join(slot.content.ids))
+    state.send(envelope, member)
 
 
 def on_stable(state: State, signed: Signed[Stable], _now: Now) -> Ignored | None:
