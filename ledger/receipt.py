@@ -28,7 +28,7 @@ from crypto import merkle
 from crypto.attestation import ATTESTATION, Height
 from crypto.batch import TxId
 from crypto.digest import ChainId, Digest
-from crypto.errors import CertificateError, KeyRefused
+from crypto.errors import CertificateError, CodecError, KeyRefused
 from crypto.keys import InlineChecker, SignatureChecker, check_public_key, verify
 from crypto.roster import MemberId, Roster
 from crypto.signed import Certificate, certificate_checks
@@ -38,6 +38,7 @@ from ledger.block import Block, Header, block_hash, result_leaf
 from ledger.errors import LedgerError, TransactionRefused
 from ledger.jsonfile import FileFault, write_json
 from ledger.refusals import RefusalCode
+from ledger.result import Result, results
 from ledger.transaction import (
     MAX_TRANSACTION_BYTES,
     ParsedTransaction,
@@ -82,6 +83,7 @@ class ReceiptCheck(StrEnum):
     TRANSACTION_SIGNATURE = "transaction signature"
     TRANSACTION_ID = "transaction id"
     RESULT_PATH = "result path"
+    RESULT = "result"
     PARENT_LINK = "parent link"
     BLOCK_HASH = "block hash"
     ATTESTATION = "attestation"
@@ -169,6 +171,11 @@ class Receipt:
     def tx_id(self) -> TxId:
         """The transaction's id (32 bytes)."""
         return transaction_id(self.transaction)
+
+    @property
+    def result(self) -> Result:
+        """What the transaction came to. Raises `CodecError` where the bytes are none (`verify` checks it)."""
+        return results.decode(self.result_bytes)
 
     @property
     def height(self) -> Height:
@@ -298,6 +305,10 @@ class _Verifier:
         except merkle.MerkleError as error:
             self.fail(ReceiptCheck.RESULT_PATH, f"a path to the result root {root.hex()}", str(error))
         self.note(ReceiptCheck.RESULT_PATH, f"{len(receipt.path)} hashes to the root {root.hex()}")
+        try:
+            self.note(ReceiptCheck.RESULT, receipt.result.code.value)
+        except CodecError as error:
+            self.fail(ReceiptCheck.RESULT, "the canonical bytes of a result", str(error))
 
     def check_headers(self) -> None:
         """Guard: the attested hash is this header's, or that of one which follows from it link by link."""

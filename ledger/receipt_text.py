@@ -23,15 +23,13 @@ from crypto.signed import Vote
 from ledger.attestations import Attestations
 from ledger.block import Header
 from ledger.jsonfile import FileFault, parse_json, read_bounded
+from ledger.result import MAX_RESULT_BYTES
 from ledger.transaction import MAX_TRANSACTION_BYTES
 
 VERSION: Final = 1
 
 MAX_FOLLOWING_HEADERS: Final = 4096
 """Headers between the block and the attested one: far above a useful checkpoint interval (64 by default)."""
-
-MAX_RESULT_BYTES: Final = 1024 * 1024
-"""Above what any of the shipped applications returns; keeps a hostile receipt small."""
 
 MAX_RECEIPT_BYTES: Final = 8 * 1024 * 1024
 """A file: 4096 headers of about 0.8 KB in JSON, a transaction and a result in base64, with room."""

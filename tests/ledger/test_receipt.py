@@ -16,9 +16,10 @@ from crypto.roster import Epoch, MemberId
 from ledger.attestations import Attestations
 from ledger.receipt import Receipt, ReceiptCheck, ReceiptFault
 from ledger.receipt_text import MAX_FOLLOWING_HEADERS, MAX_RECEIPT_BYTES
+from ledger.result import ok_result
 from tests.ledger.chain_maker import Chain, Trusting
 
-RESULTS = [b"result-%d" % i for i in range(5)]
+RESULTS = [ok_result(b"%d" % i) for i in range(5)]
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def chain() -> Chain:
     chain = Chain(4)
     chain.extend([chain.transaction(i) for i in range(5)], RESULTS)
     for number in range(3):
-        chain.extend([chain.transaction(100 + number)], [b"later"])
+        chain.extend([chain.transaction(100 + number)], [ok_result(b"later")])
     return chain
 
 
@@ -83,6 +84,7 @@ def test_the_report_names_every_check_in_order(chain: Chain) -> None:
         "transaction signature",
         "transaction id",
         "result path",
+        "result",
         "parent link",
         "block hash",
         "attestation",
@@ -98,8 +100,13 @@ def test_a_failed_check_reports_those_that_held_before(chain: Chain) -> None:
 
 
 def test_a_changed_result_is_found(chain: Chain) -> None:
-    receipt = forged(chain.receipt(1, 2, [0, 1]), result_bytes=b"result-9")
+    receipt = forged(chain.receipt(1, 2, [0, 1]), result_bytes=ok_result(b"9"))
     assert fails(receipt, chain.trust()).check == ReceiptCheck.RESULT_PATH
+
+
+def test_a_proven_result_that_is_none_is_found(chain: Chain) -> None:
+    chain.extend([chain.transaction(200)], [b"no result"])
+    assert fails(chain.receipt(5, 0, [0, 1]), chain.trust()).check == ReceiptCheck.RESULT
 
 
 def test_a_changed_path_is_found(chain: Chain) -> None:

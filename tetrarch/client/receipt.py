@@ -4,7 +4,9 @@ What lives here: that translation alone. How receipts are proven stands in `ledg
 """
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from crypto.keys import SignatureChecker
 from ledger import receipt as proven
@@ -22,6 +24,15 @@ class Receipt(proven.Receipt):
     """
 
     __slots__ = ()
+
+    @property
+    def value(self) -> Any:
+        """What the application returned, decoded from JSON; `None` where it returned nothing.
+
+        Raises `ValueError` where it is not JSON (an application of one's own: see `result.value`).
+        """
+        value = self.result.value
+        return msgspec.json.decode(value) if value else None
 
     def verify(
         self, trust: Trust, *, quorum: bool = False, checker: SignatureChecker | None = None
