@@ -20,5 +20,38 @@ class StoreError(LedgerError):
     """The store cannot be opened, is of another chain, or holds what does not verify."""
 
 
+class StoreLocked(StoreError):
+    """Another process, or this one, has the store open already."""
+
+
+class OtherChain(StoreError):
+    """The store belongs to another genesis."""
+
+
+class DiskFull(StoreError):
+    """A write or a sync failed for want of room. Nothing of it may be counted as durable."""
+
+
+class CorruptStore(StoreError):
+    """What the store holds does not verify. `height` is that of the block concerned, where there is one."""
+
+    def __init__(self, what: str, height: int | None = None) -> None:
+        place = "the store is corrupt" if height is None else f"the store is corrupt at height {height}"
+        super().__init__(f"{place}: {what}. {REMEDY}")
+        self.what = what
+        self.height = height
+
+
+REMEDY = (
+    "Nothing was served from it. Move the store aside, keep it for the audit, and start with an empty one: "
+    "the replica then fetches the chain from the others"
+)
+"""What whoever runs a replica does about a corrupt store."""
+
+
 class BlockError(LedgerError):
     """A block that is malformed, not linked, or not certified."""
+
+
+class ApplicationError(LedgerError):
+    """An application that cannot be loaded, does not fit the interface, or was given wrong parameters."""
