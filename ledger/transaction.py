@@ -52,7 +52,9 @@ class ParsedTransaction(Struct, frozen=True):
         return Check(self.transaction.sender, _TAG + self.raw[SIGNATURE_BYTES:], self.raw[:SIGNATURE_BYTES])
 
 
-def sign_transaction(signer: Signer, chain_id: ChainId, nonce: bytes, valid_until: Millis, payload: bytes) -> bytes:
+def sign_transaction(
+    signer: Signer, chain_id: ChainId, nonce: bytes, valid_until: Millis, payload: bytes
+) -> bytes:
     """Return the wire bytes of a new transaction of `signer`'s."""
     body = encode(Transaction(chain_id, signer.public_key, nonce, valid_until, payload))
     return signer.sign(_TAG + body) + body
