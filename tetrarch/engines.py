@@ -1,0 +1,72 @@
+"""Which ordering engines there are: the name in a genesis, and all that a node or an audit needs of one.
+
+The one place where an engine's package is named. A crash-fault engine comes in here with its own parts.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from consensus.contract import Engine
+from consensus.quorum import Quorums
+from crypto.batch import Millis
+from crypto.keys import Check, Signer
+from crypto.roster import MemberId, Roster
+from crypto.signed import Envelope, Signed
+from ledger.certificates import CertificateVerifier
+from ledger.genesis import Genesis
+from pbft import CommitVerifier, Limits, Pbft, Tuning
+from pbft import Door as PbftDoor
+
+
+class Door(Protocol):
+    """An engine's ingress: turns an envelope into a message and the signatures it stands on."""
+
+    def open(self, envelope: Envelope) -> tuple[Signed[Any], list[Check]]:
+        """Return the message and all checks, nested ones included. Raises `CryptoError`."""
+        ...
+
+
+class UnknownEngine(ValueError):
+    """A genesis names an engine that this version does not have."""
+
+
+class Ordering(Struct, frozen=True):
+    """One engine's parts, for one genesis."""
+
+    make: Callable[[MemberId, Signer, Tuning | None, bool], Engine]
+    """Member, its signer, local tuning, and whether its disk is older than its votes may be."""
+    door: Door
+    verifier: CertificateVerifier
+    acceptance: int
+    """How many matching attestations make a client believe."""
+
+
+def _pbft(genesis: Genesis, roster: Roster) -> Ordering:
+    limits = Limits(
+        checkpoint_interval=genesis.checkpoint_interval,
+        window=genesis.window,
+        max_batch_transactions=genesis.max_batch_transactions,
+        max_batch_bytes=genesis.max_batch_bytes,
+        horizon_ms=Millis(genesis.horizon_ms),
+        clock_bound_ms=Millis(genesis.clock_bound_ms),
+    )
+
+    def make(member: MemberId, signer: Signer, tuning: Tuning | None, marked: bool) -> Engine:
+        return Pbft(member, roster, signer, limits, tuning, marked)
+
+    door = PbftDoor(roster, limits.window, limits.max_batch_transactions)
+    return Ordering(make, door, CommitVerifier(roster), Quorums.byzantine(roster.n).weak)
+
+
+ENGINES: Mapping[str, Callable[[Genesis, Roster], Ordering]] = {"pbft": _pbft}
+
+
+def ordering(genesis: Genesis, roster: Roster) -> Ordering:
+    """Return the parts of the engine that `genesis` names. Raises `UnknownEngine`."""
+    make = ENGINES.get(genesis.engine)
+    if make is None:
+        known = ", ".join(sorted(ENGINES))
+        raise UnknownEngine(f"the genesis names the engine {genesis.engine!r}; this version has: {known}")
+    return make(genesis, roster)

@@ -1,0 +1,320 @@
+"""Admission: from a transaction's bytes to a request that the engine holds.
+
+Rules kept here:
+
+- the bytes received are parsed once and their signature is checked once, however often they come;
+- an id whose bytes wait for their check counts as coming, yet never keeps other bytes of that id out: whoever
+  attaches a bad signature to somebody's transaction must not be able to hold it up;
+- invalidity is never remembered, by id or otherwise;
+- what is executed already is not ordered again, except bodies that the engine asked for by id;
+- each client and each member has a bounded share of what waits.
+
+Nothing is sent from here: a `Submission` is filled in and handed over when it is complete.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from consensus.contract import Engine, FetchBodies, Now, Request
+from crypto.attestation import Height
+from crypto.batch import Millis, TxId
+from crypto.digest import digest
+from crypto.roster import MemberId
+from ledger.errors import TransactionRefused
+from ledger.genesis import Genesis
+from ledger.ledger import Ledger
+from ledger.refusals import RefusalCode
+from ledger.transaction import ParsedTransaction, parse_transaction
+from tetrarch.node.effects import ConnectionId, Counters
+from tetrarch.node.limits import NodeLimits
+from tetrarch.node.pooled import Pooled
+from tetrarch.node.waits import Waits
+from tetrarch.wire import Refusal
+
+MAX_ORIGINS = 16
+"""Of how many senders of the same waiting bytes each gets an answer: every member and a few clients."""
+
+MAX_REASON = 400
+"""Characters of a reason for people, as the frame allows."""
+
+_TIMELY = frozenset({RefusalCode.EXPIRED, RefusalCode.TOO_FAR})
+_TOO_MANY = TransactionRefused(RefusalCode.OVERLOADED, "too many transactions wait for their check")
+_POOL_FULL = TransactionRefused(RefusalCode.OVERLOADED, "the pool is full")
+_BAD_SIGNATURE = TransactionRefused(RefusalCode.BAD_SIGNATURE, "its signature does not verify")
+
+
+class Share:
+    """How many transactions of one client or member wait for their check."""
+
+    __slots__ = ("coming",)
+
+    def __init__(self) -> None:
+        self.coming = 0
+
+
+@dataclass(slots=True, eq=False)
+class Submission:
+    """One client frame's transactions, and what became of them; complete when none is `open`."""
+
+    connection: ConnectionId
+    share: Share
+    full: bool
+    request: int | None = None
+    """The number of an AskOutcome; `None` for a Submit."""
+    open: int = 0
+    taken: int = 0
+    """How many are known now and not executed yet."""
+    executed: list[tuple[TxId, Height]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Passed:
+    """One member's frame of bodies."""
+
+    member: MemberId
+    share: Share
+    relayed: bool
+
+
+Origin = Submission | Passed
+
+
+class Admission:
+    """Transactions that wait for their check, and those that the engine holds."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        ledger: Ledger,
+        engine: Engine,
+        waits: Waits,
+        limits: NodeLimits,
+        counters: Counters,
+    ) -> None:
+        self._chain_id = genesis.chain_id
+        self._max_bytes = genesis.max_transaction_bytes
+        self._clock_bound = genesis.clock_bound_ms
+        self._ledger = ledger
+        self._engine = engine
+        self._waits = waits
+        self._limits = limits
+        self._counters = counters
+        self.pooled = Pooled(self._chain_id, self._max_bytes)
+        self._coming: dict[bytes, list[Origin]] = {}
+        self._coming_ids: set[TxId] = set()
+        """Asked for membership and intersections only, never iterated."""
+        self._coming_bytes = 0
+        self._overtaken: dict[TxId, Height] = {}
+        self._urgent: deque[ParsedTransaction] = deque()
+        self._queue: deque[ParsedTransaction] = deque()
+        self._wanted: dict[TxId, int] = {}
+        self._complete: list[Submission] = []
+
+    @property
+    def waiting(self) -> bool:
+        """Whether transactions wait to be handed out for their check."""
+        return bool(self._queue or self._urgent)
+
+    def offer(self, raws: Sequence[bytes], origin: Origin, wall: Millis) -> None:
+        """Take up transactions as received. `wall`: this replica's clock, ms since the epoch."""
+        coming, held, chain_id, limit = self._coming, self.pooled, self._chain_id, self._max_bytes
+        fresh: list[ParsedTransaction] = []
+        for raw in raws:
+            origins = coming.get(raw)
+            if origins is not None:
+                self._join(raw, origins, origin)
+                continue
+            try:
+                parsed = parse_transaction(raw, chain_id, limit)
+            except TransactionRefused as refusal:
+                self._refuse(origin, raw, refusal)
+                continue
+            if parsed.id in held:
+                self._known(origin, parsed.id)
+            else:
+                fresh.append(parsed)
+        if fresh:
+            self._consider(fresh, origin, wall)
+        if isinstance(origin, Submission) and not origin.open:
+            self._complete.append(origin)
+
+    def refuse_all(self, raws: Sequence[bytes], submission: Submission, refusal: TransactionRefused) -> None:
+        """Refuse a client's transactions without a look at them."""
+        for raw in raws:
+            self._refuse(submission, raw, refusal)
+        self._complete.append(submission)
+
+    def _consider(self, fresh: Sequence[ParsedTransaction], origin: Origin, wall: Millis) -> None:
+        """Queue for their check those that are neither executed nor refused for other reasons."""
+        check, wanted = self._ledger.check, self._wanted
+        asked = isinstance(origin, Passed) and not origin.relayed
+        located = self._ledger.located([parsed.id for parsed in fresh])
+        for parsed, height in zip(fresh, located, strict=True):
+            urgent = bool(wanted) and parsed.id in wanted and isinstance(origin, Passed)
+            if asked and not urgent:
+                self._counters.count("bodies: not asked for")
+                continue
+            if height is not None and not urgent:
+                self._executed(origin, parsed.id, height)
+                continue
+            try:
+                check(parsed, wall)
+            except TransactionRefused as refusal:
+                # Proposed already: an expired one becomes a marker in the block, so its body is needed.
+                if not (urgent and refusal.code in _TIMELY):
+                    self._refuse(origin, parsed.raw, refusal)
+                    continue
+            self._enqueue(parsed, origin, urgent)
+
+    def _enqueue(self, parsed: ParsedTransaction, origin: Origin, urgent: bool) -> None:
+        raw, share, limits = parsed.raw, origin.share, self._limits
+        origins = self._coming.get(raw)
+        if origins is not None:
+            self._join(raw, origins, origin)
+            return
+        most = limits.coming_per_member if isinstance(origin, Passed) else limits.coming_per_connection
+        if (
+            share.coming >= most
+            or len(self._coming) >= limits.coming
+            or self._coming_bytes + len(raw) > limits.coming_bytes
+        ):
+            self._refuse(origin, raw, _TOO_MANY)
+            return
+        self._coming[raw] = [origin]
+        self._coming_ids.add(parsed.id)
+        self._coming_bytes += len(raw)
+        share.coming += 1
+        if isinstance(origin, Submission):
+            origin.open += 1
+        (self._urgent if urgent else self._queue).append(parsed)
+
+    def _join(self, raw: bytes, origins: list[Origin], origin: Origin) -> None:
+        """The same bytes wait already: this sender shares their fate."""
+        if len(origins) >= MAX_ORIGINS:
+            self._refuse(origin, raw, _TOO_MANY)
+            return
+        origins.append(origin)
+        if isinstance(origin, Submission):
+            origin.open += 1
+
+    def take(self, budget: int) -> list[ParsedTransaction]:
+        """Return up to `budget` transactions to be checked now, those that the engine waits for first."""
+        urgent, queue = self._urgent, self._queue
+        chunk = [urgent.popleft() for _ in range(min(budget, len(urgent)))]
+        chunk += [queue.popleft() for _ in range(min(budget - len(chunk), len(queue)))]
+        return chunk
+
+    def settle(self, chunk: Sequence[ParsedTransaction], valid: Sequence[bool], now: Now) -> None:
+        """Hand those of `chunk` whose signatures hold to the engine, and answer for the others."""
+        for parsed, holds in zip(chunk, valid, strict=True):
+            origins = self._coming.pop(parsed.raw)
+            self._coming_ids.discard(parsed.id)
+            self._coming_bytes -= len(parsed.raw)
+            origins[0].share.coming -= 1
+            self._settle_one(parsed, holds, origins, now)
+            for origin in origins:
+                if isinstance(origin, Submission):
+                    origin.open -= 1
+                    if not origin.open:
+                        self._complete.append(origin)
+        if not self._coming:
+            self._overtaken.clear()
+
+    def _settle_one(
+        self, parsed: ParsedTransaction, holds: bool, origins: Sequence[Origin], now: Now
+    ) -> None:
+        if not holds:
+            for origin in origins:
+                self._refuse(origin, parsed.raw, _BAD_SIGNATURE)
+            return
+        overtaken = self._overtaken.get(parsed.id) if self._overtaken else None
+        if overtaken is not None and parsed.id not in self._wanted:
+            for origin in origins:
+                self._executed(origin, parsed.id, overtaken)
+            return
+        request = Request(parsed.id, parsed.transaction.valid_until, parsed.raw)
+        for origin in origins:
+            relayed_by = origin.member if isinstance(origin, Passed) and origin.relayed else None
+            if self._engine.submit(request, now, relayed_by):
+                self.pooled.add(parsed)
+                self._wanted.pop(parsed.id, None)
+                break
+        for origin in origins:
+            if parsed.id in self.pooled:
+                self._known(origin, parsed.id)
+            else:
+                self._refuse(origin, parsed.raw, _POOL_FULL)
+
+    def want(self, fetch: FetchBodies, now: Now) -> tuple[list[TxId], MemberId | None]:
+        """Note what the engine misses; return what is not held here, and the member to ask for it.
+
+        Sources take turns when the engine asks for the same ids again.
+        """
+        missing: list[TxId] = []
+        for tx_id in fetch.ids:
+            held = self.pooled.get(tx_id)
+            if held is None:
+                missing.append(tx_id)
+            else:
+                self._engine.submit(Request(tx_id, held.transaction.valid_until, held.raw), now)
+        if not missing or not fetch.sources:
+            return missing, None
+        attempt = self._wanted.get(missing[0], 0)
+        for tx_id in missing:
+            self._wanted[tx_id] = self._wanted.pop(tx_id, 0) + 1
+        while len(self._wanted) > self._limits.wanted:
+            del self._wanted[next(iter(self._wanted))]
+        return missing, fetch.sources[attempt % len(fetch.sources)]
+
+    def supply(self, parsed: ParsedTransaction, now: Now) -> None:
+        """Give the engine a body that it asked for and that this replica's own store held."""
+        self._wanted.pop(parsed.id, None)
+        if self._engine.submit(Request(parsed.id, parsed.transaction.valid_until, parsed.raw), now):
+            self.pooled.add(parsed)
+
+    def executed(self, ids: Sequence[TxId], height: Height) -> None:
+        """The block at `height` holds these: nobody has to order them any more."""
+        self.pooled.discard(ids)
+        if self._coming_ids:
+            for tx_id in ids:
+                if tx_id in self._coming_ids:
+                    self._overtaken.setdefault(tx_id, height)
+        if self._wanted:
+            for tx_id in ids:
+                self._wanted.pop(tx_id, None)
+
+    def expire(self, wall: Millis) -> list[TxId]:
+        """Forget and return those that no proposal may hold any more without making them markers.
+
+        A proposal's timestamp lies within the clock bound, so what ended before `wall` less the bound,
+        or before the ledger's time, can only be executed as expired.
+        """
+        time = Millis(max(self._ledger.time, wall - self._clock_bound))
+        dead = self.pooled.expired(time)
+        self.pooled.discard(dead)
+        return dead
+
+    def complete(self) -> list[Submission]:
+        """Return, once, the submissions of which nothing is open any more."""
+        complete, self._complete = self._complete, []
+        return complete
+
+    def _known(self, origin: Origin, tx_id: TxId) -> None:
+        if isinstance(origin, Submission):
+            origin.taken += 1
+            self._waits.add(origin.connection, tx_id, origin.full)
+
+    def _executed(self, origin: Origin, tx_id: TxId, height: Height) -> None:
+        if isinstance(origin, Submission):
+            origin.executed.append((tx_id, height))
+
+    def _refuse(self, origin: Origin, raw: bytes, refusal: TransactionRefused) -> None:
+        if isinstance(origin, Submission):
+            self._counters.count(f"refused: {refusal.code.value}")
+            origin.refusals.append(Refusal(digest("received", raw), refusal.code.value))
+            origin.reasons.append(refusal.reason[:MAX_REASON])
+        else:
+            self._counters.count(f"bodies: {refusal.code.value}")

@@ -1,0 +1,209 @@
+"""Fetches the blocks that the engine lacks: who is asked for what, and what came of it.
+
+Several requests travel at once, so that the next blocks arrive while one is verified. Sources take turns;
+a silent one, one that has nothing, and one that served a wrong block are asked last for some time: never
+not at all, since they may be the only ones left. Nothing is verified or executed here.
+"""
+
+from dataclasses import dataclass
+
+from consensus.contract import FetchBlocks
+from crypto.attestation import Height
+from crypto.batch import Millis
+from crypto.roster import MemberId
+from ledger.block import Block
+from tetrarch.node.effects import Counters, Effects, Level
+from tetrarch.node.limits import NodeLimits
+from tetrarch.wire import AskRange, Range, pack
+
+MAX_CHUNK = 1024
+"""Blocks in one AskRange: an idle ledger's blocks are small."""
+
+
+@dataclass(slots=True)
+class _Source:
+    last_until: Millis = Millis(0)
+    """Asked after all others until then (monotonic ms)."""
+    turn: int = 0
+    """When it was asked last, as a count of requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    member: MemberId
+    first: Height
+    last: Height
+    expires: Millis
+
+
+class CatchUp:
+    """One catch-up at a time: up to the highest block that the engine asked for."""
+
+    def __init__(self, limits: NodeLimits, counters: Counters) -> None:
+        self._limits = limits
+        self._counters = counters
+        self._target = Height(0)
+        self._taken = Height(0)
+        self._next = Height(1)
+        self._gaps: list[tuple[Height, Height]] = []
+        self._asks: dict[Height, _Ask] = {}
+        self._arrived: dict[Height, tuple[Block, MemberId]] = {}
+        self._sources: dict[MemberId, _Source] = {}
+        self._turn = 0
+        self._chunk = limits.range_blocks
+
+    @property
+    def active(self) -> bool:
+        """Whether blocks are being fetched."""
+        return self._target > 0
+
+    @property
+    def target(self) -> Height:
+        """The highest block wanted; 0 where none is."""
+        return self._target
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the next block to be verified is here."""
+        return Height(self._taken + 1) in self._arrived
+
+    def want(self, fetch: FetchBlocks, height: Height, effects: Effects) -> None:
+        """Fetch up to `fetch.last`; this replica has stored everything up to `height`."""
+        for member in fetch.sources:
+            self._sources.setdefault(member, _Source())
+        if fetch.last <= max(height, self._target):
+            return
+        if not self.active:
+            effects.tell("catch_up_started", height=height, target=fetch.last)
+            self._begin(height)
+        self._target = fetch.last
+
+    def _begin(self, height: Height) -> None:
+        self._taken = height
+        self._next = Height(height + 1)
+        self._gaps.clear()
+        self._asks.clear()
+        self._arrived.clear()
+
+    def reached(self, height: Height, effects: Effects) -> None:
+        """The chain ends at `height` now, by whatever way."""
+        if not self.active:
+            return
+        if height >= self._target:
+            effects.tell("catch_up_finished", height=height)
+            self._begin(height)
+            self._target = Height(0)
+            return
+        while self._taken < height:
+            self._taken = Height(self._taken + 1)
+            self._arrived.pop(self._taken, None)
+        self._next = Height(max(self._next, height + 1))
+
+    def restart(self, height: Height) -> None:
+        """Ask again for all above `height`: something that was taken could not be used."""
+        self._begin(height)
+
+    def ask(self, monotonic: Millis, effects: Effects) -> None:
+        """Give up silent requests, and send as many as may be under way."""
+        if not self.active or not self._sources:
+            return
+        for ask in [ask for ask in self._asks.values() if ask.expires <= monotonic]:
+            del self._asks[ask.first]
+            self._counters.count("catch-up: silent source")
+            self._ask_last(ask.member, Millis(monotonic + self._limits.silent_source_ms))
+            self._gap(ask.first, ask.last)
+        while len(self._asks) < self._limits.ranges_in_flight:
+            wanted = self._next_range()
+            if wanted is None:
+                return
+            member = self._source(monotonic)
+            expires = Millis(monotonic + self._limits.range_timeout_ms)
+            self._asks[wanted[0]] = _Ask(member, *wanted, expires)
+            effects.to_members.append((member, pack(AskRange(*wanted))))
+
+    def _next_range(self) -> tuple[Height, Height] | None:
+        while self._gaps:
+            first, last = self._gaps.pop(0)
+            first = Height(max(first, self._taken + 1))
+            if first <= last:
+                return first, last
+        ahead = self._next - self._taken - 1
+        if self._next > self._target or ahead >= self._limits.ranges_in_flight * self._chunk:
+            return None
+        first, last = self._next, Height(min(self._next + self._chunk - 1, self._target))
+        self._next = Height(last + 1)
+        return first, last
+
+    def _source(self, monotonic: Millis) -> MemberId:
+        self._turn += 1
+        member = min(
+            self._sources,
+            key=lambda member: (
+                max(self._sources[member].last_until - monotonic, 0),
+                self._sources[member].turn,
+                member,
+            ),
+        )
+        self._sources[member].turn = self._turn
+        return member
+
+    def _ask_last(self, member: MemberId, until: Millis) -> None:
+        source = self._sources.setdefault(member, _Source())
+        source.last_until = Millis(max(source.last_until, until))
+
+    def _gap(self, first: Height, last: Height) -> None:
+        self._gaps.append((first, last))
+        self._gaps.sort()
+
+    def receive(self, member: MemberId, answer: Range, monotonic: Millis) -> None:
+        """Take what `member` served, if it was asked for it."""
+        ask = self._asks.get(answer.first)
+        if ask is None or ask.member != member:
+            self._counters.count("catch-up: not asked for")
+            return
+        del self._asks[ask.first]
+        heights = [block.header.height for block in answer.blocks]
+        count = len(heights)
+        if heights != list(range(ask.first, ask.first + count)) or ask.first + count - 1 > ask.last:
+            self._counters.count("catch-up: other blocks than asked for")
+            self._ask_last(member, Millis(monotonic + self._limits.bad_source_ms))
+            self._gap(ask.first, ask.last)
+            return
+        for block in answer.blocks:
+            if block.header.height > self._taken:
+                self._arrived[block.header.height] = (block, member)
+        if count == 0:
+            self._ask_last(member, Millis(monotonic + self._limits.silent_source_ms))
+        if ask.first + count <= ask.last:
+            self._chunk = max(1, count, self._chunk // 2)
+            self._gap(Height(ask.first + count), ask.last)
+        elif count >= self._chunk:
+            self._chunk = min(2 * self._chunk, MAX_CHUNK)
+
+    def take(self, budget: int) -> list[tuple[Block, MemberId]]:
+        """Return the next blocks in order, with their sources: about `budget` transactions in all."""
+        taken: list[tuple[Block, MemberId]] = []
+        while budget > 0:
+            arrived = self._arrived.pop(Height(self._taken + 1), None)
+            if arrived is None:
+                break
+            self._taken = Height(self._taken + 1)
+            taken.append(arrived)
+            budget -= len(arrived[0].transactions) + 1
+        return taken
+
+    def rejected(self, member: MemberId, why: str, height: Height, now: Millis, effects: Effects) -> None:
+        """`member` served a wrong block above `height`: it is asked last, and others are asked again."""
+        self._counters.count("catch-up: wrong block")
+        effects.tell("catch_up_wrong_block", Level.WARNING, member=member, why=why)
+        self._ask_last(member, Millis(now + self._limits.bad_source_ms))
+        self.restart(height)
+
+    def stop(self, height: Height) -> None:
+        """The engine takes no more blocks."""
+        self._begin(height)
+        self._target = Height(0)
+
+    def deadline(self) -> Millis | None:
+        """Return when the first request under way is given up (monotonic ms)."""
+        return min((ask.expires for ask in self._asks.values()), default=None)

@@ -1,0 +1,397 @@
+"""The heart of a replica: frames and time in, effects out. Synchronous, deterministic, without sockets.
+
+What lives here: the one order in which a turn does things, and the treatment of the engine's `Ready` that
+`consensus.contract` states. What must not be known here: sockets, threads, clocks, files; which engine and
+which application run. The simulated network runs exactly this class.
+
+One turn:
+
+1. engine messages whose signatures hold go to the engine;
+2. transactions: offered, verified as one chunk, submitted;
+3. served blocks of a catch-up: verified as a chunk, learnt one by one;
+4. the engine ticks; its Readys are drained: records written, messages queued, decisions executed and
+   stored, bodies and blocks fetched, until it has nothing left;
+5. questions of clients and members are answered, within a budget.
+
+Everything that leaves is in the `Effects` of the turn; the shell holds it back until what the turn wrote is
+durable. A disk that is full halts the engine: nothing unsynced is ever spoken of, and reading goes on.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consensus.contract import (
+    Decision,
+    Engine,
+    EngineFault,
+    FetchBlocks,
+    FetchBodies,
+    Now,
+    Ready,
+    Record,
+)
+from crypto.attestation import Height
+from crypto.batch import Millis
+from crypto.keys import Check, SignatureChecker
+from crypto.roster import MemberId
+from ledger.certificates import CertificateVerifier
+from ledger.errors import BlockError, DiskFull
+from ledger.genesis import Genesis
+from ledger.ledger import Ledger
+from ledger.transaction import ParsedTransaction, parse_transaction
+from tetrarch.engines import Door
+from tetrarch.node.admission import Admission, Passed, Share
+from tetrarch.node.catch_up import CatchUp
+from tetrarch.node.certified import BlockJudge, Candidate, unverified
+from tetrarch.node.effects import ChecksWanted, ChunkNumber, ConnectionId, Counters, Effects, Level
+from tetrarch.node.gateway import Gateway, Identity
+from tetrarch.node.inbox import Inbox
+from tetrarch.node.limits import NodeLimits
+from tetrarch.node.report import Reporter
+from tetrarch.node.serving import Serving, slices, stored_bodies
+from tetrarch.node.verified import VerifiedSignatures
+from tetrarch.node.waits import Waits
+from tetrarch.wire import AskBodies, AskRange, Bodies, EngineMessage, Range, pack
+
+MAX_CHUNKS_OUT = 4
+"""Chunks of checks handed out at a time, when they are verified elsewhere: enough to keep workers busy."""
+
+MAX_ROUNDS = 1000
+"""Readys taken in one turn; an engine that never ends has a fault."""
+
+
+@dataclass(slots=True, eq=False)
+class _Chunk:
+    """Checks that are verified together, and what depends on them."""
+
+    number: ChunkNumber
+    transactions: Sequence[ParsedTransaction]
+    blocks: Sequence[tuple[Candidate, int]]
+    """Served blocks, each with how many of the checks are its own."""
+    checks: Sequence[Check]
+    results: Sequence[bool] | None = None
+
+
+class Heart:
+    """One replica. Construct, `start`, then frames and `turn`s, all from one thread.
+
+    `deferred`: checks of transactions and blocks are handed out in `Effects.checks` and answered through
+    `checked`; otherwise `checker` verifies them within the turn. Votes are always verified within it: they
+    are few, and a hand-off would cost more time than it saves.
+
+    Raises `EngineFault`, `StoreError` and whatever else is a fault of this replica's own: the caller must
+    stop it. Nothing that comes from outside raises.
+    """
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        identity: Identity,
+        engine: Engine,
+        door: Door,
+        verifier: CertificateVerifier,
+        ledger: Ledger,
+        checker: SignatureChecker,
+        limits: NodeLimits | None = None,
+        deferred: bool = False,
+    ) -> None:
+        limits = limits or NodeLimits()
+        members = identity.roster.n
+        self.limits = limits
+        self.counters = Counters()
+        self.engine = engine
+        self.ledger = ledger
+        self.failure: str | None = None
+        """Why nothing is written any more, if so."""
+        self._identity = identity
+        self._genesis = genesis
+        self._checker = checker
+        self._deferred = deferred
+        self._judge = BlockJudge(
+            genesis.chain_id, genesis.max_transaction_bytes, genesis.max_batch_transactions, verifier
+        )
+        self.verified = VerifiedSignatures(checker, limits.verified_signatures)
+        self._inbox = Inbox(door, self.verified, members, limits, self.counters)
+        waits = Waits(limits, self.counters)
+        self._admission = Admission(genesis, ledger, engine, waits, limits, self.counters)
+        self._catch_up = CatchUp(limits, self.counters)
+        self._serving = Serving(ledger, engine, self._admission.pooled, members, limits, self.counters)
+        self.reporter = Reporter(genesis, identity.member, engine, ledger, self._catch_up, self.counters)
+        self._gateway = Gateway(
+            genesis,
+            identity,
+            ledger,
+            engine,
+            self._admission,
+            waits,
+            self.reporter.reply,
+            limits,
+            self.counters,
+        )
+        self._waits = waits
+        self._shares = tuple(Share() for _ in range(members))
+        self._bodies: list[tuple[MemberId, Bodies]] = []
+        self._ranges: list[tuple[MemberId, Range]] = []
+        self._chunks: deque[_Chunk] = deque()
+        self._chunk_number = 0
+        self._learnt: dict[Height, Candidate] = {}
+        self._effects = Effects()
+
+    def start(self, now: Now) -> None:
+        """Restore the engine from the store. Called once, before anything else."""
+        records = [Record(key, value) for key, value in self.ledger.engine_records()]
+        self.reporter.started_at = now.monotonic
+        self.engine.restore(records, self.ledger.height, self.ledger.head_hash, now)
+
+    def peer_frame(self, member: MemberId, data: bytes) -> None:
+        """Take one frame of a member's. It is decoded now, and acted on in the next turn."""
+        match self._inbox.receive(member, data):
+            case Bodies() as bodies:
+                self._bodies.append((member, bodies))
+            case AskBodies() | AskRange() as question:
+                self._serving.ask(member, question)
+            case Range() as answer:
+                self._ranges.append((member, answer))
+
+    def peer_up(self, member: MemberId) -> None:
+        """A connection to `member` stands."""
+        self.reporter.peers[member] = True
+        self._effects.tell("peer_up", member=member)
+
+    def peer_down(self, member: MemberId) -> None:
+        """The connection to `member` is gone."""
+        self.reporter.peers[member] = False
+        self._effects.tell("peer_down", Level.WARNING, member=member)
+
+    def client_frame(self, connection: ConnectionId, data: bytes) -> None:
+        """Take one frame of a client's. One that makes no sense ends the connection."""
+        if not self._gateway.receive(connection, data):
+            self._effects.closes.append(connection)
+            self._gateway.gone(connection)
+
+    def client_gone(self, connection: ConnectionId) -> None:
+        """Forget a client's connection."""
+        self._gateway.gone(connection)
+
+    def checked(self, number: ChunkNumber, results: Sequence[bool]) -> None:
+        """Take the results of checks that were handed out. They take effect in a later turn, in order."""
+        for chunk in self._chunks:
+            if chunk.number == number:
+                chunk.results = results
+
+    def deadline(self) -> Millis | None:
+        """Return when `turn` must be called next, in monotonic ms, or `None`."""
+        deadlines = (
+            self.engine.deadline(),
+            self._catch_up.deadline(),
+            self._serving.deadline(),
+            self._gateway.deadline(),
+        )
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def store_failed(self, reason: str) -> None:
+        """A sync failed: stop voting for good. What waited for that sync must not leave."""
+        self._fail(reason)
+
+    def turn(self, now: Now) -> Effects:
+        """Do all that is due, within the budgets of one turn, and return what it wants done outside."""
+        for message in self._inbox.take():
+            self.engine.receive(message, now)
+        self._offer(now)
+        self._take_ranges(now)
+        self._verify(now)
+        self._apply_chunks(now)
+        self._drain(now)
+        self._gateway.answer(now, self._effects)
+        self._gateway.finish(self._effects)
+        self._serving.answer(self._effects, now.monotonic)
+        self._catch_up.ask(now.monotonic, self._effects)
+        self.reporter.watch(now.monotonic, self._effects)
+        effects, self._effects = self._effects, Effects()
+        effects.more = self._has_more()
+        return effects
+
+    def _has_more(self) -> bool:
+        room = not self._deferred or len(self._chunks) < MAX_CHUNKS_OUT
+        return (
+            self._inbox.waiting
+            or self._gateway.waiting
+            or self._serving.waiting
+            or (room and (self._admission.waiting or self._catch_up.waiting))
+        )
+
+    def _offer(self, now: Now) -> None:
+        """Offer for admission what came since the last turn, members' bodies first."""
+        bodies, self._bodies = self._bodies, []
+        for member, frame in bodies:
+            origin = Passed(member, self._shares[member], frame.relayed)
+            self._admission.offer(frame.transactions, origin, now.wall)
+        self._gateway.offer(now)
+        expired = self._admission.expire(now.wall)
+        if expired:
+            self.engine.settled(expired)
+            self._waits.forget(expired)
+
+    def _take_ranges(self, now: Now) -> None:
+        ranges, self._ranges = self._ranges, []
+        for member, answer in ranges:
+            self._catch_up.receive(member, answer, now.monotonic)
+
+    def _verify(self, now: Now) -> None:
+        """Make the next chunk of checks: transactions first, then blocks, within the turn's budget."""
+        if self._deferred and len(self._chunks) >= MAX_CHUNKS_OUT:
+            return
+        budget = self.limits.checks_per_turn
+        transactions = self._admission.take(budget)
+        checks = [parsed.check for parsed in transactions]
+        blocks: list[tuple[Candidate, int]] = []
+        for block, member in self._catch_up.take(budget - len(checks)):
+            try:
+                candidate = self._judge.judge(block, member)
+            except BlockError as error:
+                self._reject(member, str(error), now)
+                break
+            own = unverified(candidate, self._verified_before, self.verified.unknown)
+            blocks.append((candidate, len(own)))
+            checks += own
+        if not transactions and not blocks:
+            return
+        self._chunk_number += 1
+        chunk = _Chunk(ChunkNumber(self._chunk_number), transactions, blocks, checks)
+        self._chunks.append(chunk)
+        if self._deferred:
+            self._effects.checks.append(ChecksWanted(chunk.number, checks))
+        else:
+            chunk.results = self._checker.check(checks)
+
+    def _verified_before(self, parsed: ParsedTransaction) -> bool:
+        held = self._admission.pooled.get(parsed.id)
+        return held is not None and held.raw == parsed.raw
+
+    def _apply_chunks(self, now: Now) -> None:
+        """Let chunks whose results are known take effect, in the order in which they were made."""
+        while self._chunks and self._chunks[0].results is not None:
+            chunk = self._chunks.popleft()
+            results = chunk.results or ()
+            count = len(chunk.transactions)
+            self._admission.settle(chunk.transactions, results[:count], now)
+            for candidate, own in chunk.blocks:
+                valid = all(results[count : count + own])
+                count += own
+                if not self._learn(candidate, valid, now):
+                    break
+
+    def _learn(self, candidate: Candidate, valid: bool, now: Now) -> bool:
+        """Give the engine a verified block. Returns whether those after it can be used."""
+        decision, height = candidate.decision, self.ledger.height
+        if decision.height <= height:
+            return True
+        if decision.height > height + 1:
+            return False
+        if not valid:
+            self._reject(candidate.source, f"a signature in block {decision.height} does not verify", now)
+            return False
+        self._learnt = {decision.height: candidate}
+        self.engine.learn(decision, now)
+        self._drain(now)
+        self._learnt.clear()
+        if self.ledger.height < decision.height:
+            self._catch_up.stop(self.ledger.height)
+            return False
+        return True
+
+    def _reject(self, source: MemberId, why: str, now: Now) -> None:
+        self._catch_up.rejected(source, why, self.ledger.height, now.monotonic, self._effects)
+
+    def _drain(self, now: Now) -> None:
+        """Do what the engine wants until it wants nothing more."""
+        for _ in range(MAX_ROUNDS):
+            self.engine.tick(now)
+            ready = self.engine.take_ready()
+            if not ready or self.failure is not None:
+                return
+            try:
+                self._treat(ready, now)
+            except (DiskFull, OSError) as error:
+                self._fail(str(error))
+                return
+        raise EngineFault(f"the engine was not done after {MAX_ROUNDS} rounds of one turn")
+
+    def _treat(self, ready: Ready, now: Now) -> None:
+        """Treat one Ready, in the order that the contract states."""
+        self._persist(ready)
+        for send in ready.send:
+            frame = pack(EngineMessage(send.message))
+            for member in self._others() if send.to is None else send.to:
+                self._effects.to_members.append((member, frame))
+        for relay in ready.relay:
+            for bodies in slices(relay.bodies, self.limits.bodies_bytes):
+                self._effects.to_members.append((relay.to, pack(Bodies(True, bodies))))
+        for decision in ready.decisions:
+            self._execute(decision, now)
+        for fetch in ready.fetch:
+            if isinstance(fetch, FetchBlocks):
+                self._catch_up.want(fetch, self.ledger.height, self._effects)
+            else:
+                self._fetch_bodies(fetch, now)
+
+    def _persist(self, ready: Ready) -> None:
+        archive = [(record.key, record.value) for record in ready.archive if record.value is not None]
+        if ready.persist or archive:
+            self.ledger.write_engine_records(
+                [(record.key, record.value) for record in ready.persist], archive
+            )
+            self._effects.sync = True
+        for evidence in ready.evidence:
+            self.counters.count("evidence")
+            self._effects.tell("evidence", Level.ERROR, member=evidence.member, what=evidence.what)
+
+    def _others(self) -> list[MemberId]:
+        return [MemberId(m) for m in self._identity.roster.members if m != self._identity.member]
+
+    def _execute(self, decision: Decision, now: Now) -> None:
+        """Execute one decision, store its block, and tell everyone concerned."""
+        learnt = self._learnt.get(decision.height)
+        if learnt is not None and learnt.decision.requests is decision.requests:
+            parsed = learnt.parsed
+        else:
+            parsed = self._admission.pooled.parse(decision.requests)
+        executed = self.ledger.execute(
+            decision.height, decision.digest, decision.timestamp, parsed, decision.certificate
+        )
+        if learnt is not None and learnt.header != executed.header:
+            self._effects.tell(
+                "block_differs",
+                Level.ERROR,
+                height=decision.height,
+                member=learnt.source,
+                ours=executed.block_hash.hex(),
+            )
+        self._admission.executed(executed.ids, decision.height)
+        self._gateway.executed(executed, self._effects)
+        self._catch_up.reached(decision.height, self._effects)
+        self.engine.executed(decision.height, executed.block_hash, executed.header.time, now)
+        self.engine.settled(executed.ids)
+
+    def _fetch_bodies(self, fetch: FetchBodies, now: Now) -> None:
+        """Find bodies in the pool or in stored blocks, and ask another member for the rest."""
+        missing, source = self._admission.want(fetch, now)
+        stored = stored_bodies(self.ledger, missing, self.limits.body_blocks)
+        for raw in stored.values():
+            parsed = parse_transaction(raw, self._genesis.chain_id, self._genesis.max_transaction_bytes)
+            self._admission.supply(parsed, now)
+        rest = tuple(tx_id for tx_id in missing if tx_id not in stored)
+        if rest and source is not None:
+            self._effects.to_members.append((source, pack(AskBodies(rest))))
+
+    def _fail(self, reason: str) -> None:
+        """Stop voting: the store takes nothing more. What this turn would have sent stays here."""
+        if self.failure is not None:
+            return
+        self.failure = reason
+        self.engine.halt(reason)
+        self._gateway.closed = reason
+        self._effects.forget_sends()
+        self._effects.sync = False
+        self._effects.tell("halted", Level.ERROR, reason=reason)

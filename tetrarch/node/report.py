@@ -1,0 +1,95 @@
+"""What a replica says of itself: the answer to AskStatus, and the events that belong in a log."""
+
+from consensus.contract import Engine, Now, Status
+from crypto.batch import Millis
+from crypto.roster import MemberId
+from ledger.genesis import Genesis
+from ledger.ledger import Ledger
+from tetrarch.node.catch_up import CatchUp
+from tetrarch.node.effects import Counters, Effects, Level
+from tetrarch.wire import StatusReply
+
+WATCH_MS = 20
+"""How often to look for changes: what a log needs, and no cost per turn."""
+
+
+class Reporter:
+    """Reads engine, ledger and catch-up; changes none of them."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        member: MemberId,
+        engine: Engine,
+        ledger: Ledger,
+        catch_up: CatchUp,
+        counters: Counters,
+    ) -> None:
+        self._genesis = genesis
+        self._member = member
+        self._engine = engine
+        self._ledger = ledger
+        self._catch_up = catch_up
+        self._counters = counters
+        self._look_at = Millis(0)
+        self._seen: Status | None = None
+        self.started_at = Millis(0)
+        self.peers = [number == member for number in range(len(genesis.members))]
+        self.resident_bytes = 0
+        """Set by the shell, which may ask the operating system."""
+
+    def role(self, status: Status) -> str:
+        """Return this replica's part at present, in one or two words."""
+        if status.halted is not None:
+            return "halted"
+        if self._catch_up.active:
+            return "catching up"
+        if not status.active:
+            return "view change"
+        return "primary" if status.leader == self._member else "backup"
+
+    def reply(self, request: int, now: Now) -> StatusReply:
+        """Return the answer to AskStatus."""
+        status = self._engine.status()
+        return StatusReply(
+            request=request,
+            member=self._member,
+            name=self._genesis.members[self._member].name,
+            view=status.view,
+            leader=-1 if status.leader is None else status.leader,
+            active=status.active,
+            height=self._ledger.height,
+            head=self._ledger.head_hash,
+            state_root=self._ledger.state_root,
+            block_time=self._ledger.time,
+            stable=status.low,
+            last_vote=status.last_vote,
+            pending=status.pending,
+            waiting_for=status.waiting_for,
+            halted=status.halted or "",
+            role=self.role(status),
+            peers=tuple(self.peers),
+            ignored=tuple(sorted((*status.ignored, *self._counters.all()))),
+            resident_bytes=self.resident_bytes,
+            uptime_ms=max(0, now.monotonic - self.started_at),
+        )
+
+    def watch(self, monotonic: Millis, effects: Effects) -> None:
+        """Note in `effects` what changed since the last look: view, leader, checkpoint, halt."""
+        if monotonic < self._look_at:
+            return
+        self._look_at = Millis(monotonic + WATCH_MS)
+        status, before = self._engine.status(), self._seen
+        self._seen = status
+        if before is None:
+            effects.tell("started", view=status.view, height=self._ledger.height, stable=status.low)
+            return
+        if (status.view, status.active, status.leader) != (before.view, before.active, before.leader):
+            if status.active:
+                effects.tell("view_active", view=status.view, primary=status.leader)
+            else:
+                effects.tell("view_change", Level.WARNING, view=status.view, left=before.view)
+        if status.low != before.low:
+            effects.tell("checkpoint_stable", height=status.low, executed=status.executed)
+        if status.halted is not None and before.halted is None:
+            effects.tell("engine_halted", Level.ERROR, reason=status.halted)
