@@ -176,8 +176,11 @@ class Standing:
 
     status: Status | None = None
     answered_at: Millis | None = None
-    told_at: Millis | None = None
+    answers: int = 0
+    answers_in: Millis = Millis(0)
+    """How many of its questions were answered in which status period."""
     filled_to: Height = Height(0)
+    """Up to here empty blocks are ordered so that it can vote again."""
 
 
 @dataclass(slots=True)
@@ -216,7 +219,8 @@ class State:
     delivered: Height = Height(0)
     executed: Height = Height(0)
     block_time: Millis = Millis(0)
-    wanted_time: Millis = Millis(0)
+    wanted_time: Millis = Millis(-1)
+    """The ledger's time must pass this, with an empty block if need be; -1 while nobody wants that."""
     own_hashes: dict[Height, Digest] = field(default_factory=dict)
     attestations: dict[Height, Votes[Attestation]] = field(default_factory=dict)
     ahead: dict[MemberId, Signed[Attestation]] = field(default_factory=dict)

@@ -39,6 +39,12 @@ SHOWN_VOTES = 32
 FETCH_AHEAD = 4096
 """Blocks asked for at a time; the node fetches them in pieces."""
 
+FILL_DISTANCE = 8
+"""Windows between two fillings for one member: a liar that always claims to need blocks gets few."""
+
+ANSWERS_PER_PERIOD = 32
+"""Proposals sent to one member on its asking, per status period."""
+
 SOURCES = 3
 """Members asked for the same bodies at a time."""
 
@@ -85,9 +91,10 @@ def on_status(state: State, signed: Signed[Status], now: Now) -> Ignored | None:
 
 def _fill_for(state: State, member: MemberId, status: Status) -> None:
     """A member with an old disk needs blocks up to a checkpoint: order empty ones, within reason."""
-    standing = state.standing(member)
-    limit = Height(state.low + 4 * state.limits.window)
-    standing.filled_to = status.needs if status.needs <= limit else Height(0)
+    standing, window = state.standing(member), state.limits.window
+    near = status.needs <= state.low + 4 * window
+    if near and status.needs >= standing.filled_to + FILL_DISTANCE * window:
+        standing.filled_to = status.needs
 
 
 def _show_own_votes(state: State, member: MemberId) -> None:
@@ -161,13 +168,19 @@ def on_stable(state: State, signed: Signed[Stable], _now: Now) -> Ignored | None
     return checkpoints.on_certified(state, signed.message.checkpoint)
 
 
-def on_fetch_proposal(state: State, signed: Signed[FetchProposal], _now: Now) -> Ignored | None:
+def on_fetch_proposal(state: State, signed: Signed[FetchProposal], now: Now) -> Ignored | None:
     """Answer with the ids of a batch that is known here."""
     message = signed.message
     slot = state.slots.get(message.sequence)
     content = slot.contents.get(message.digest) if slot else None
     if content is None:
         return Ignored.UNKNOWN
+    standing = state.standing(signed.signer)
+    period = now.monotonic // state.tuning.status_period_ms
+    standing.answers = standing.answers + 1 if standing.answers_in == period else 1
+    standing.answers_in = Millis(period)
+    if standing.answers > ANSWERS_PER_PERIOD:
+        return Ignored.TOO_SOON
     answer = Proposal(message.sequence, content.timestamp, content.root)
     state.send(state.seal(answer, b"".join(content.ids)).envelope, signed.signer)
     return None

@@ -81,7 +81,7 @@ def leave_to(state: State, view: View, now: Now) -> None:
     state.failed_views += 1
     state.pool.follow()
     state.suspects = {m: s for m, s in state.suspects.items() if s[0].message.view >= view}
-    _reset_timers(state)
+    _reset_timers(state, now)
     proofs = tuple(_prepared_above(state))
     own = state.broadcast(ViewChange(view, state.low, state.checkpoint, proofs))
     state.own_view_change = own
@@ -100,12 +100,12 @@ def _persist_view(state: State) -> None:
     state.persist(VIEW_KEY, encode_record(record))
 
 
-def _reset_timers(state: State) -> None:
+def _reset_timers(state: State, now: Now) -> None:
     timers = state.timers
     timers.tracked = timers.relay_at = timers.request_deadline = None
     timers.stalled_since = timers.time_wanted_since = None
     timers.view_change_deadline = timers.suspected_at = None
-    timers.status_at = Millis(0)
+    timers.status_at = Millis(now.monotonic + state.tuning.status_period_ms)
 
 
 def on_view_change(state: State, signed: Signed[ViewChange], now: Now) -> Ignored | None:
@@ -209,7 +209,7 @@ def enter(
     state.leave_proof = ()
     state.view_changes = {m: s for m, s in state.view_changes.items() if s.message.view > state.view}
     state.suspects = {m: s for m, s in state.suspects.items() if s[0].message.view >= state.view}
-    _reset_timers(state)
+    _reset_timers(state, now)
     _persist_view(state)
     key = b"new-view/" + state.view.to_bytes(SEQUENCE_BYTES, "big")
     state.out.archive.append(Record(key, encode_record(signed.envelope)))

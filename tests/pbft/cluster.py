@@ -211,7 +211,7 @@ class Cluster:
         for number in numbers:
             for member in self.members if to is None else [self.members[m] for m in to]:
                 self.at(
-                    self.random.randint(*self.delay), lambda m=member, i=request(number): m.submit(i)
+                    self.random.randint(*self.delay), lambda m=member, k=number: m.submit(request(k))
                 )
 
     def executed_by(self, member: Member) -> set[TxId]:
