@@ -46,7 +46,7 @@ _between = FrameDecoder(BETWEEN_MEMBERS, MAX_FRAME_BYTES)
 
 def make_genesis(n: int = 1, **changes: Any) -> Genesis:
     members = tuple(
-        GenesisMember(f"replica-{number}", KEYS[number].public_key, bytes([number]) * 32)
+        GenesisMember(f"replica-{number}", KEYS[number].public_key, Digest(bytes([number]) * 32))
         for number in range(n)
     )
     return Genesis(1, "test", 0, "pbft", "kv", members, **changes)
@@ -168,8 +168,7 @@ class ScriptedEngine:
             decisions=tuple(self.decisions),
             fetch=tuple(self.fetch),
         )
-        for pending in (self.persist, self.send, self.relay, self.decisions, self.fetch):
-            pending.clear()  # type: ignore[attr-defined]
+        self.persist, self.send, self.relay, self.fetch, self.decisions = [], [], [], [], []
         return ready
 
     def body(self, tx_id: TxId) -> bytes | None:
