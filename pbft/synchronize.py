@@ -93,7 +93,8 @@ def _fill_for(state: State, member: MemberId, status: Status) -> None:
     """A member with an old disk needs blocks up to a checkpoint: order empty ones, within reason."""
     standing, window = state.standing(member), state.limits.window
     near = status.needs <= state.low + 4 * window
-    if near and status.needs >= standing.filled_to + FILL_DISTANCE * window:
+    spaced = standing.filled_to == 0 or status.needs >= standing.filled_to + FILL_DISTANCE * window
+    if near and spaced:
         standing.filled_to = status.needs
 
 

@@ -210,9 +210,7 @@ class Cluster:
     def submit(self, numbers, to=None) -> None:
         for number in numbers:
             for member in self.members if to is None else [self.members[m] for m in to]:
-                self.at(
-                    self.random.randint(*self.delay), lambda m=member, k=number: m.submit(request(k))
-                )
+                self.at(self.random.randint(*self.delay), lambda m=member, k=number: m.submit(request(k)))
 
     def executed_by(self, member: Member) -> set[TxId]:
         return {item.id for decision, _ in member.disk.chain for item in decision.requests}

@@ -35,7 +35,9 @@ def describe(envelope: Envelope) -> str | None:
     message = kinds.decode(envelope)
     match message:
         case PrePrepare():
-            return f"PRE-PREPARE view {message.view} sequence {message.sequence} of {len(envelope.beside) // 32}"
+            return (
+                f"PRE-PREPARE view {message.view} sequence {message.sequence} of {len(envelope.beside) // 32}"
+            )
         case Prepare():
             return f"PREPARE view {message.view} sequence {message.sequence}"
         case Commit():
