@@ -81,6 +81,8 @@ class Pbft:
             checkpoints.mark(state, Height(0))
         if state.leads:
             state.pool.lead(normal_case.in_flight_ids(state))
+        for sequence in sorted(state.slots):
+            normal_case.advance_slot(state, state.slots[sequence])
         timing.tick(state, now)
 
     def submit(self, request: Request, now: Now, relayed_by: MemberId | None = None) -> bool:

@@ -9,7 +9,8 @@ from crypto.digest import Digest
 from crypto.errors import CryptoError
 from crypto.signed import Certificate, Envelope, Signed
 from pbft.door import split_ids
-from pbft.messages import Commit, Prepare, PreparedProof, PrePrepare, ViewChange, kinds
+from pbft.messages import Commit, NewView, Prepare, PreparedProof, PrePrepare, ViewChange, kinds
+from pbft.new_view import NULL_ROOT
 from pbft.records import (
     ACCEPTED,
     CONTENT,
@@ -42,6 +43,7 @@ def restore(state: State, records: Iterable[Record], executed: Height, block_has
         raise EngineFault(f"the votes say that block {state.low} is stable, the chain ends at {executed}")
     if executed > state.low and executed % state.limits.checkpoint_interval == 0:
         state.own_hashes[executed] = block_hash
+    _restore_proposed_again(state)
     for sequence in sorted(state.slots):
         _restore_votes(state, state.slots[sequence])
     highest = max((s for s, slot in state.slots.items() if slot.pre_prepare is not None), default=Height(0))
@@ -81,10 +83,25 @@ def _restore_view(state: State, record: ViewRecord) -> None:
             raise EngineFault("the record of the view holds no VIEW-CHANGE")
         state.own_view_change = Signed(message, record.view_change)
         state.view_changes[state.member] = state.own_view_change
-    if record.active and record.new_view is not None:
-        start = kinds.decode(record.new_view)
-        bare = getattr(start, "pre_prepares", ())
-        state.proposed_until = Height(max((_pre_prepare(envelope).sequence for envelope in bare), default=0))
+
+
+def _restore_proposed_again(state: State) -> None:
+    """Take up what the present view's NEW-VIEW proposed again, where there was no vote on it yet."""
+    if not state.active or state.new_view is None:
+        return
+    start = kinds.decode(state.new_view)
+    if not isinstance(start, NewView):
+        raise EngineFault("the record of the view holds no NEW-VIEW")
+    for envelope in start.pre_prepares:
+        message = _pre_prepare(envelope)
+        state.proposed_until = max(state.proposed_until, message.sequence)
+        if message.sequence <= state.low:
+            continue
+        slot = state.slot(message.sequence)
+        if message.root == NULL_ROOT:
+            slot.contents.setdefault(message.digest, Content(message.timestamp, NULL_ROOT, (), [], 0))
+        if slot.pre_prepare is None:
+            slot.pre_prepare = Signed(message, envelope)
 
 
 def _restore_content(state: State, key: bytes, record: ContentRecord) -> None:
@@ -116,14 +133,14 @@ def _restore_accepted(state: State, slot: Slot, envelope: Envelope) -> None:
     message = _pre_prepare(envelope)
     if message.view == state.view and state.active and message.digest in slot.contents:
         slot.pre_prepare = Signed(message, envelope)
+        slot.voted_prepare = True
 
 
 def _restore_votes(state: State, slot: Slot) -> None:
     """One's own votes of the present view: the same bytes again, since Ed25519 is deterministic."""
-    if slot.pre_prepare is None:
+    if slot.pre_prepare is None or not slot.voted_prepare:
         return
     message = slot.pre_prepare.message
-    slot.voted_prepare = True
     if state.primary != state.member:
         slot.prepares.add(state.seal(Prepare(message.view, message.sequence, message.digest)))
     if slot.prepared_view == message.view:

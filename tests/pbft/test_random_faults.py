@@ -89,6 +89,11 @@ def test_engines_agree_under_faults_and_converge_after_healing(seed: int, n: int
     Run(seed, n).play()
 
 
+@pytest.mark.parametrize(("seed", "n"), [(247, 4)])
+def test_schedules_that_once_failed(seed: int, n: int) -> None:
+    Run(seed, n).play()
+
+
 if __name__ == "__main__":
     first, last, n = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 4
     failed = 0
