@@ -31,6 +31,7 @@ from rocksdict import (
 )
 
 from ledger.errors import CorruptStore, DiskFull, StoreError, StoreLocked
+from ledger.syncmark import SyncMark
 
 MIB = 1024 * 1024
 
@@ -191,8 +192,9 @@ class MemoryKeyValue:
 class RocksKeyValue:
     """A store in a directory of RocksDB's. Made by `open`."""
 
-    def __init__(self, path: Path, database: Rdict) -> None:
+    def __init__(self, path: Path, database: Rdict, mark: SyncMark) -> None:
         self._path = path
+        self._mark = mark
         self._database: Rdict | None = database
         self._families = tuple(
             database if family is Family.META else database.get_column_family(family.column)
@@ -220,9 +222,15 @@ class RocksKeyValue:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             database = Rdict(str(path), families["default"], families, access)
+            store = cls(path, database, SyncMark(path, read_only))
         except Exception as error:  # rocksdict raises plain Exception
             raise _translated(error, path) from error
-        return cls(path, database)
+        try:
+            store._mark.require(database.latest_sequence_number())
+        except (StoreError, OSError) as error:
+            store.close()
+            raise _translated(error, path) from error
+        return store
 
     def get(self, family: Family, key: bytes) -> bytes | None:
         """Return the value under `key`, or `None`."""
@@ -259,7 +267,10 @@ class RocksKeyValue:
     def sync(self) -> None:
         """Sync the write-ahead log. It releases the interpreter's lock: meant for an executor's thread."""
         try:
-            self._opened().flush_wal(True)
+            database = self._opened()
+            number = database.latest_sequence_number()
+            database.flush_wal(True)
+            self._mark.note(number)
         except Exception as error:
             raise _translated(error, self._path) from error
 
@@ -306,6 +317,7 @@ class RocksKeyValue:
         for family in families[1:]:
             family.close()
         self._database.close()
+        self._mark.close()
         self._database = None
 
     def _opened(self) -> Rdict:
@@ -349,20 +361,19 @@ def _options(family: Family, cache: Cache) -> Options:
     options.set_allow_concurrent_memtable_write(False)
     # Signatures, digests and keys do not compress; and files that need no recoding are moved, not rewritten.
     options.set_compression_type(DBCompressionType.none())
-    options.set_memtable_whole_key_filtering(True)
-    options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_SHARE)
-    options.set_block_based_table_factory(_table_options(cache))
-    return options
-
-
-def _table_options(cache: Cache) -> BlockBasedOptions:
     table = BlockBasedOptions()
     table.set_block_cache(cache)
-    table.set_bloom_filter(FILTER_BITS, False)
+    if family is Family.INDEX:
+        # Elsewhere nearly all that is looked up is there. A damaged filter is ignored, and nothing else is
+        # lost by it.
+        table.set_bloom_filter(FILTER_BITS, False)
+        options.set_memtable_whole_key_filtering(True)
+        options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_SHARE)
     # Charged to the cache, or they would grow with the chain outside of any budget.
     table.set_cache_index_and_filter_blocks(True)
     table.set_pin_l0_filter_and_index_blocks_in_cache(True)
-    return table
+    options.set_block_based_table_factory(table)
+    return options
 
 
 _FULL = ("no space left on device", "disk quota exceeded", "file too large", "disk full", "space limit")
