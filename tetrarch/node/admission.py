@@ -209,44 +209,47 @@ class Admission:
 
     def settle(self, chunk: Sequence[ParsedTransaction], valid: Sequence[bool], now: Now) -> None:
         """Hand those of `chunk` whose signatures hold to the engine, and answer for the others."""
+        coming, ids = self._coming, self._coming_ids
         for parsed, holds in zip(chunk, valid, strict=True):
-            origins = self._coming.pop(parsed.raw)
-            self._coming_ids.discard(parsed.id)
+            origins = coming.pop(parsed.raw)
+            ids.discard(parsed.id)
             self._coming_bytes -= len(parsed.raw)
             origins[0].share.coming -= 1
-            self._settle_one(parsed, holds, origins, now)
+            if not holds:
+                self._refuse_to_all(origins, parsed, _BAD_SIGNATURE)
+            elif parsed.id in self._overtaken and parsed.id not in self._wanted:
+                for origin in origins:
+                    self._executed(origin, parsed.id, self._overtaken[parsed.id])
+            elif self._submit(parsed, origins, now):
+                for origin in origins:
+                    self._known(origin, parsed.id)
+            else:
+                self._refuse_to_all(origins, parsed, _POOL_FULL)
             for origin in origins:
                 if isinstance(origin, Submission):
                     origin.open -= 1
                     if not origin.open:
                         self._complete.append(origin)
-        if not self._coming:
+        if not coming:
             self._overtaken.clear()
 
-    def _settle_one(
-        self, parsed: ParsedTransaction, holds: bool, origins: Sequence[Origin], now: Now
-    ) -> None:
-        if not holds:
-            for origin in origins:
-                self._refuse(origin, parsed.raw, _BAD_SIGNATURE)
-            return
-        overtaken = self._overtaken.get(parsed.id) if self._overtaken else None
-        if overtaken is not None and parsed.id not in self._wanted:
-            for origin in origins:
-                self._executed(origin, parsed.id, overtaken)
-            return
+    def _submit(self, parsed: ParsedTransaction, origins: Sequence[Origin], now: Now) -> bool:
+        """Submit for the first sender whose quota has room; returns whether the engine holds it."""
         request = Request(parsed.id, parsed.transaction.valid_until, parsed.raw)
         for origin in origins:
             relayed_by = origin.member if isinstance(origin, Passed) and origin.relayed else None
             if self._engine.submit(request, now, relayed_by):
                 self.pooled.add(parsed)
-                self._wanted.pop(parsed.id, None)
-                break
+                if self._wanted:
+                    self._wanted.pop(parsed.id, None)
+                return True
+        return parsed.id in self.pooled
+
+    def _refuse_to_all(
+        self, origins: Sequence[Origin], parsed: ParsedTransaction, refusal: TransactionRefused
+    ) -> None:
         for origin in origins:
-            if parsed.id in self.pooled:
-                self._known(origin, parsed.id)
-            else:
-                self._refuse(origin, parsed.raw, _POOL_FULL)
+            self._refuse(origin, parsed.raw, refusal)
 
     def want(self, fetch: FetchBodies, now: Now) -> tuple[list[TxId], MemberId | None]:
         """Note what the engine misses; return what is not held here, and the member to ask for it.

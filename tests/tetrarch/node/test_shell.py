@@ -1,0 +1,214 @@
+"""The shell around the heart: one turn for many frames, sends after the sync, clean stops, loud faults."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import pytest
+
+from crypto.roster import MemberId
+from ledger.errors import CorruptStore, DiskFull
+from ledger.keyvalue import MemoryKeyValue
+from network.address import Address
+from tests.tetrarch.node.support import KEYS, make_genesis, transaction
+from tetrarch.node.effects import ConnectionId, Event
+from tetrarch.node.logs import Log
+from tetrarch.node.settings import NodeSettings
+from tetrarch.node.shell import Node, clocks, compose
+from tetrarch.node.sockets import Handler
+from tetrarch.wire import TO_CLIENTS, AskStatus, Frame, FrameDecoder, Results, StatusReply, Submit, pack
+
+_decoder = FrameDecoder(TO_CLIENTS, 10**7)
+DEADLINE_S = 20
+HERE = Address("127.0.0.1", 1)
+
+
+class Loopback:
+    """A network without sockets: the test plays the client."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+        self.sent: asyncio.Queue[Frame] = asyncio.Queue()
+        self.closed_clients: asyncio.Queue[ConnectionId] = asyncio.Queue()
+        self.running = asyncio.Event()
+        self.closed = False
+
+    async def start(self) -> None:
+        self.running.set()
+
+    def send_member(self, member: MemberId, frame: bytes) -> None:
+        pass
+
+    def send_client(self, connection: ConnectionId, frame: bytes) -> None:
+        self.sent.put_nowait(_decoder.decode(frame))
+
+    def close_client(self, connection: ConnectionId) -> None:
+        self.closed_clients.put_nowait(connection)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class WatchedLog(Log):
+    """A log that a test may wait on."""
+
+    def __init__(self, name: str, path: Path | None) -> None:
+        super().__init__(name, path)
+        self.events: asyncio.Queue[str] = asyncio.Queue()
+
+    def event(self, event: Event) -> None:
+        super().event(event)
+        self.events.put_nowait(event.name)
+
+    async def seen(self, name: str) -> None:
+        while await self.events.get() != name:
+            pass
+
+
+class Bench:
+    """One node of a network of one, on a disk in memory."""
+
+    def __init__(self, folder: Path, disk: MemoryKeyValue | None = None, processes: int = 0) -> None:
+        self.genesis = make_genesis(1)
+        self.settings = NodeSettings(
+            genesis=self.genesis,
+            member=MemberId(0),
+            signer=KEYS[0],
+            store=folder,
+            certificate=folder,
+            private_key=folder,
+            peer_certificates=(),
+            peer_listen=HERE,
+            client_listen=HERE,
+            peers=(HERE,),
+            checking_processes=processes,
+            log=folder / "log",
+        )
+        self.disk = disk or MemoryKeyValue()
+        self.log = WatchedLog("replica-0", self.settings.log)
+        self.heart = compose(self.settings, self.disk)
+        self.network: Loopback
+
+    def open_network(self, handler: Handler) -> Loopback:
+        self.network = Loopback(handler)
+        return self.network
+
+    def submit(self, *numbers: int) -> None:
+        soon = clocks().wall + 60_000
+        raws = tuple(transaction(self.genesis, number, valid_until=soon) for number in numbers)
+        self.network.handler.client_frame(1, pack(Submit(True, raws)))
+
+    def run(self, play: "Callable[[Bench, Node], Coroutine[None, None, None]]") -> int:
+        async def main() -> int:
+            node = Node(self.settings, self.disk, self.heart, self.open_network, self.log)
+            running = asyncio.create_task(node.run())
+            await self.network.running.wait()
+            await asyncio.wait_for(play(self, node), DEADLINE_S)
+            return await asyncio.wait_for(running, DEADLINE_S)
+
+        try:
+            return asyncio.run(main())
+        finally:
+            self.log.close()
+
+
+def test_a_transaction_is_answered_and_a_stop_is_clean(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async def play(bench: Bench, node: Node) -> None:
+        bench.submit(1, 2, 3)
+        reply = await bench.network.sent.get()
+        assert isinstance(reply, Results)
+        assert len(reply.entries) == 3
+        node.stop()
+
+    assert bench.run(play) == 0
+    assert bench.network.closed
+
+
+def test_frames_of_one_loop_turn_make_one_turn_of_the_heart(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async def play(bench: Bench, node: Node) -> None:
+        for number in range(50):
+            bench.submit(number)
+        reply = await bench.network.sent.get()
+        assert isinstance(reply, Results)
+        assert len(reply.entries) == 50
+        node.stop()
+
+    assert bench.run(play) == 0
+
+
+def test_signatures_may_be_checked_by_other_processes(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, processes=1)
+
+    async def play(bench: Bench, node: Node) -> None:
+        bench.submit(1, 2)
+        reply = await bench.network.sent.get()
+        assert isinstance(reply, Results)
+        assert len(reply.entries) == 2
+        node.stop()
+
+    assert bench.run(play) == 0
+
+
+class FailingDisk(MemoryKeyValue):
+    """A disk whose syncs fail from a moment on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: Exception | None = None
+
+    def sync(self) -> None:
+        if self.error is not None:
+            raise self.error
+        super().sync()
+
+
+def test_after_a_failed_sync_nothing_is_acknowledged_and_the_status_says_why(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    bench = Bench(tmp_path, disk)
+
+    async def play(bench: Bench, node: Node) -> None:
+        disk.error = DiskFull("the disk is full")
+        bench.submit(1)
+        await bench.log.seen("halted")
+        bench.network.handler.client_frame(1, pack(AskStatus(7)))
+        reply = await bench.network.sent.get()
+        assert isinstance(reply, StatusReply), "the results never left"
+        assert reply.role == "halted"
+        assert "disk is full" in reply.halted
+        node.stop()
+
+    assert bench.run(play) == 0
+
+
+def test_a_fault_of_our_own_stops_the_node_with_one_clear_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    disk = FailingDisk()
+    bench = Bench(tmp_path, disk)
+
+    async def play(bench: Bench, node: Node) -> None:
+        disk.error = CorruptStore("a flipped bit")
+        bench.submit(1)
+
+    assert bench.run(play) == 1
+    assert bench.network.closed
+    out = capfd.readouterr()
+    lines = [line for line in out.err.splitlines() if line.startswith("tetrarch:")]
+    assert len(lines) == 1
+    assert "a flipped bit" in lines[0]
+    assert '"event": "fault"' in (tmp_path / "log").read_text()
+
+
+def test_a_client_that_talks_nonsense_is_closed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    async def play(bench: Bench, node: Node) -> None:
+        bench.network.handler.client_frame(4, b"\xff")
+        assert await bench.network.closed_clients.get() == ConnectionId(4)
+        node.stop()
+
+    assert bench.run(play) == 0

@@ -1,0 +1,46 @@
+"""Everything that one replica is told before it starts. Where it was read from is not known here."""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from crypto.keys import Signer
+from crypto.roster import MemberId
+from ledger.genesis import Genesis
+from network.address import Address
+from pbft import Tuning
+from tetrarch.node.limits import NodeLimits
+
+
+class NodeSettings(Struct, frozen=True):
+    """One replica: who it is, where it listens, where its files lie. Checked by whoever made it."""
+
+    genesis: Genesis
+    member: MemberId
+    signer: Signer
+    store: Path
+    """The directory of the RocksDB store; made if it is not there."""
+    certificate: Path
+    private_key: Path
+    """The TLS identity (PEM): its fingerprint is the one in the genesis."""
+    peer_certificates: tuple[bytes, ...]
+    """The TLS certificates of all members, by member (PEM or DER)."""
+    peer_listen: Address
+    """Where other members connect to."""
+    client_listen: Address
+    """Where clients connect to."""
+    peers: tuple[Address, ...]
+    """Where each member is reached, by member; one's own is not used."""
+    tuning: Tuning = Tuning()
+    limits: NodeLimits = NodeLimits()
+    checking_processes: int = 0
+    """Processes that verify signatures; 0: the replica itself does."""
+    marked: bool = False
+    """The store was restored from a backup: no votes before it is known to be safe."""
+    log: Path | None = None
+    """A file for JSON lines; `None`: readable lines on stderr."""
+
+    @property
+    def name(self) -> str:
+        """This member's name in the genesis."""
+        return self.genesis.members[self.member].name

@@ -1,0 +1,295 @@
+"""The asyncio shell around the heart: sockets, clocks, the group fsync, signals.
+
+Everything that is decided is decided in the heart. The shell gathers the frames of one loop turn, calls
+`Heart.turn` once for all of them, and sends what comes back as soon as what it rests on is durable. The sync
+runs in a thread of its own while further turns go on.
+
+A fault of our own (records that do not decode, a corrupt store, a bug) stops the node loudly; nothing that
+a peer or a client sends may do that.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from consensus.contract import Now
+from crypto.batch import Millis
+from crypto.keys import InlineChecker
+from crypto.roster import MemberId
+from ledger.application import load_application
+from ledger.errors import DiskFull
+from ledger.keyvalue import KeyValue
+from ledger.ledger import Ledger
+from tetrarch.engines import ordering
+from tetrarch.node.durability import GroupSync
+from tetrarch.node.effects import ChecksWanted, ConnectionId, Effects
+from tetrarch.node.gateway import Identity
+from tetrarch.node.heart import Heart
+from tetrarch.node.logs import Log
+from tetrarch.node.resources import resident_bytes
+from tetrarch.node.settings import NodeSettings
+from tetrarch.node.sockets import Handler, Network
+from tetrarch.node.workers import CheckingProcesses
+
+HOUSEKEEPING_S = 1.0
+"""How often memory is measured for the status, and refusals are summed up for the log."""
+
+COUNTS_EVERY = 30
+"""A line with the counters at most every so many housekeepings, and only if they moved."""
+
+
+def compose(settings: NodeSettings, disk: KeyValue) -> Heart:
+    """Join engine, ledger and application of one genesis into a heart.
+
+    Raises `StoreError` for a store of another chain or a corrupt one, `UnknownEngine`, `ApplicationError`.
+    """
+    genesis = settings.genesis
+    roster = genesis.roster()
+    parts = ordering(genesis, roster)
+    application = load_application(genesis.application, dict(genesis.parameters))
+    return Heart(
+        genesis,
+        Identity(roster, settings.member, settings.signer),
+        parts.make(settings.member, settings.signer, settings.tuning, settings.marked),
+        parts.door,
+        parts.verifier,
+        Ledger.open(genesis, application, disk),
+        InlineChecker(),
+        settings.limits,
+        deferred=settings.checking_processes > 0,
+    )
+
+
+def clocks() -> Now:
+    """Return both clocks, in whole ms."""
+    return Now(Millis(time.monotonic_ns() // 1_000_000), Millis(time.time_ns() // 1_000_000))
+
+
+class Node:
+    """One running replica. `run` returns the exit code: 0 after a stop as asked for, 1 after a fault."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        disk: KeyValue,
+        heart: Heart,
+        open_network: Callable[[Handler], Network],
+        log: Log,
+        clock: Callable[[], Now] = clocks,
+    ) -> None:
+        self._settings = settings
+        self._disk = disk
+        self._heart = heart
+        self._log = log
+        self._clock = clock
+        self._network = open_network(self)
+        self._order = GroupSync()
+        self._syncer = ThreadPoolExecutor(1, "sync")
+        self._checking = (
+            CheckingProcesses(settings.checking_processes) if settings.checking_processes else None
+        )
+        self._turn_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._sync: asyncio.Future[None] | None = None
+        self._counted: tuple[tuple[str, int], ...] = ()
+        self._housekeepings = 0
+        self._stopping = False
+
+    # What the network calls.
+
+    def peer_frame(self, member: MemberId, frame: bytes) -> None:
+        """A member's frame came."""
+        self._heart.peer_frame(member, frame)
+        self._schedule()
+
+    def peer_up(self, member: MemberId) -> None:
+        """A member is connected."""
+        self._heart.peer_up(member)
+        self._schedule()
+
+    def peer_down(self, member: MemberId) -> None:
+        """A member's connection is gone."""
+        self._heart.peer_down(member)
+        self._schedule()
+
+    def client_frame(self, connection: int, frame: bytes) -> None:
+        """A client's frame came."""
+        self._heart.client_frame(ConnectionId(connection), frame)
+        self._schedule()
+
+    def client_up(self, connection: int) -> None:
+        """A client is connected: of no interest before its first frame."""
+
+    def client_gone(self, connection: int) -> None:
+        """A client's connection is gone."""
+        self._heart.client_gone(ConnectionId(connection))
+
+    # Running.
+
+    async def run(self) -> int:
+        """Run until a signal, `stop`, or a fault of our own."""
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._end: asyncio.Future[int] = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.set_exception_handler(self._on_unhandled)
+        try:
+            self._heart.start(self._clock())
+            await self._network.start()
+            self._schedule()
+            self._housekeep()
+            return await self._end
+        finally:
+            await self._close()
+
+    def stop(self) -> None:
+        """Stop cleanly."""
+        if not self._end.done():
+            self._log.info("stopping")
+            self._end.set_result(0)
+
+    async def _close(self) -> None:
+        self._stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._sync is not None:
+            await asyncio.wait([self._sync])
+        await self._network.close()
+        if self._checking is not None:
+            self._checking.close()
+        self._syncer.shutdown()
+
+    def _schedule(self) -> None:
+        """Have one turn for everything that comes in this loop turn."""
+        if not self._turn_scheduled and not self._stopping:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_scheduled = False
+        if self._stopping:
+            return
+        effects = self._heart.turn(self._clock())
+        for event in effects.events:
+            self._log.event(event)
+        for wanted in effects.checks:
+            self._hand_out(wanted)
+        for connection in effects.closes:
+            self._network.close_client(connection)
+        self._send(self._order.add(effects))
+        self._sync_if_wanted()
+        if effects.more:
+            self._schedule()
+        else:
+            self._arm()
+
+    def _send(self, released: list[Effects]) -> None:
+        for effects in released:
+            for member, frame in effects.to_members:
+                self._network.send_member(member, frame)
+            for connection, frame in effects.to_clients:
+                self._network.send_client(connection, frame)
+
+    def _arm(self) -> None:
+        """See to a turn at the heart's deadline; an alarm that comes too early only costs a turn."""
+        deadline = self._heart.deadline()
+        if deadline is None:
+            return
+        at = self._loop.time() + max(0, deadline - self._clock().monotonic) / 1000
+        if self._timer is not None:
+            if self._timer.when() <= at and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._schedule()
+
+    # Durability.
+
+    def _sync_if_wanted(self) -> None:
+        if self._order.wanted and not self._stopping:
+            self._order.begin()
+            self._sync = self._loop.run_in_executor(self._syncer, self._disk.sync)
+            self._sync.add_done_callback(self._synced)
+
+    def _synced(self, sync: "asyncio.Future[None]") -> None:
+        self._sync = None
+        error = sync.exception()
+        if error is None:
+            self._send(self._order.finished())
+            self._sync_if_wanted()
+        elif isinstance(error, DiskFull | OSError):
+            self._order.failed()
+            self._heart.store_failed(str(error))
+            self._schedule()
+        else:
+            self._fault(error)
+
+    # Checks in other processes.
+
+    def _hand_out(self, wanted: ChecksWanted) -> None:
+        if self._checking is not None:
+            loop, results = self._loop, self._checking.submit(wanted.checks)
+            results.add_done_callback(lambda done: loop.call_soon_threadsafe(self._checked, wanted, done))
+
+    def _checked(self, wanted: ChecksWanted, results: "Future[list[bool]]") -> None:
+        if self._stopping or results.cancelled():
+            return
+        error = results.exception()
+        if error is None:
+            self._heart.checked(wanted.number, results.result())
+        else:
+            self._log.error("checking_process_failed", reason=f"{type(error).__name__}: {error}")
+            self._heart.checked(wanted.number, InlineChecker().check(wanted.checks))
+        self._schedule()
+
+    # Looking after oneself.
+
+    def _housekeep(self) -> None:
+        if self._stopping:
+            return
+        self._heart.reporter.resident_bytes = resident_bytes()
+        self._housekeepings += 1
+        if self._housekeepings % COUNTS_EVERY == 0:
+            counted = self._heart.counters.all()
+            if counted != self._counted:
+                before = dict(self._counted)
+                self._log.counts("counters", {name: n - before.get(name, 0) for name, n in counted})
+                self._counted = counted
+        self._loop.call_later(HOUSEKEEPING_S, self._housekeep)
+
+    def _on_unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """Whatever a callback raised and nobody caught is a fault of our own."""
+        error = context.get("exception")
+        if isinstance(error, BaseException):
+            self._fault(error)
+        else:
+            self._log.error("event_loop", message=str(context.get("message")))
+
+    def _fault(self, error: BaseException) -> None:
+        if self._end.done():
+            return
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where is not None else ""
+        self._log.error("fault", error=type(error).__name__, reason=str(error), place=place)
+        name = self._settings.name
+        print(f"tetrarch: {name} stops: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        self._end.set_result(1)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's where it is installed. Everything works without it, with less throughput."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
