@@ -13,6 +13,7 @@ must be.
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
@@ -310,13 +311,16 @@ class RocksKeyValue:
             raise _translated(error, self._path) from error
 
     def close(self) -> None:
-        """Close every family, then the store: the lock stays held until the last of them is closed."""
+        """Close every family, then the store: the lock stays held until the last of them is closed.
+
+        A flush that fails here, on a full disk, is no error: what was synced is in the log.
+        """
         if self._database is None:
             return
         families, self._families, self._handles = self._families, (), ()
-        for family in families[1:]:
-            family.close()
-        self._database.close()
+        for opened in (*families[1:], self._database):
+            with suppress(Exception):  # rocksdict raises plain Exception
+                opened.close()
         self._mark.close()
         self._database = None
 
