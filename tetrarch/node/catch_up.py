@@ -24,6 +24,10 @@ MAX_CHUNK = 1024
 class _Source:
     last_until: Millis = Millis(0)
     """Asked after all others until then (monotonic ms)."""
+    not_before: Millis = Millis(0)
+    """Not asked at all before then: it just had nothing, or served nonsense."""
+    empty: bool = False
+    """Its last answer held nothing."""
     turn: int = 0
     """When it was asked last, as a count of requests."""
 
@@ -79,6 +83,8 @@ class CatchUp:
         self._target = fetch.last
 
     def _begin(self, height: Height) -> None:
+        for source in self._sources.values():
+            source.empty = False
         self._taken = height
         self._next = Height(height + 1)
         self._gaps.clear()
@@ -104,8 +110,16 @@ class CatchUp:
         self._begin(height)
 
     def ask(self, monotonic: Millis, effects: Effects) -> None:
-        """Give up silent requests, and send as many as may be under way."""
-        if not self.active or not self._sources:
+        """Give up silent requests, and send as many as may be under way.
+
+        Where every source says that it has nothing, whoever claimed to have blocks lied, or has lost them:
+        the fetching ends, and the engine starts it again when it sees reason to.
+        """
+        if not self.active:
+            return
+        if all(source.empty for source in self._sources.values()) and not self._arrived:
+            effects.tell("catch_up_without_sources", Level.WARNING, height=self._taken, target=self._target)
+            self.stop(self._taken)
             return
         for ask in [ask for ask in self._asks.values() if ask.expires <= monotonic]:
             del self._asks[ask.first]
@@ -117,6 +131,9 @@ class CatchUp:
             if wanted is None:
                 return
             member = self._source(monotonic)
+            if member is None:
+                self._gap(*wanted)
+                return
             expires = Millis(monotonic + self._limits.range_timeout_ms)
             self._asks[wanted[0]] = _Ask(member, *wanted, expires)
             effects.to_members.append((member, pack(AskRange(*wanted))))
@@ -134,22 +151,24 @@ class CatchUp:
         self._next = Height(last + 1)
         return first, last
 
-    def _source(self, monotonic: Millis) -> MemberId:
+    def _source(self, monotonic: Millis) -> MemberId | None:
+        """Return whom to ask next: those without fault first, then whoever was not asked for longest."""
+        ready = [m for m, source in self._sources.items() if source.not_before <= monotonic]
+        if not ready:
+            return None
         self._turn += 1
-        member = min(
-            self._sources,
-            key=lambda member: (
-                max(self._sources[member].last_until - monotonic, 0),
-                self._sources[member].turn,
-                member,
-            ),
-        )
-        self._sources[member].turn = self._turn
+        sources = self._sources
+        member = min(ready, key=lambda m: (max(sources[m].last_until - monotonic, 0), sources[m].turn, m))
+        sources[member].turn = self._turn
         return member
 
     def _ask_last(self, member: MemberId, until: Millis) -> None:
         source = self._sources.setdefault(member, _Source())
         source.last_until = Millis(max(source.last_until, until))
+
+    def _distrust(self, member: MemberId, monotonic: Millis) -> None:
+        self._ask_last(member, Millis(monotonic + self._limits.bad_source_ms))
+        self._sources[member].not_before = Millis(monotonic + self._limits.empty_source_ms)
 
     def _gap(self, first: Height, last: Height) -> None:
         self._gaps.append((first, last))
@@ -166,14 +185,16 @@ class CatchUp:
         count = len(heights)
         if heights != list(range(ask.first, ask.first + count)) or ask.first + count - 1 > ask.last:
             self._counters.count("catch-up: other blocks than asked for")
-            self._ask_last(member, Millis(monotonic + self._limits.bad_source_ms))
+            self._distrust(member, monotonic)
             self._gap(ask.first, ask.last)
             return
         for block in answer.blocks:
             if block.header.height > self._taken:
                 self._arrived[block.header.height] = (block, member)
-        if count == 0:
-            self._ask_last(member, Millis(monotonic + self._limits.silent_source_ms))
+        source = self._sources[member]
+        source.empty = count == 0
+        if source.empty:
+            source.not_before = Millis(monotonic + self._limits.empty_source_ms)
         if ask.first + count <= ask.last:
             self._chunk = max(1, count, self._chunk // 2)
             self._gap(Height(ask.first + count), ask.last)
@@ -196,7 +217,7 @@ class CatchUp:
         """`member` served a wrong block above `height`: it is asked last, and others are asked again."""
         self._counters.count("catch-up: wrong block")
         effects.tell("catch_up_wrong_block", Level.WARNING, member=member, why=why)
-        self._ask_last(member, Millis(now + self._limits.bad_source_ms))
+        self._distrust(member, now)
         self.restart(height)
 
     def stop(self, height: Height) -> None:
@@ -205,5 +226,10 @@ class CatchUp:
         self._target = Height(0)
 
     def deadline(self) -> Millis | None:
-        """Return when the first request under way is given up (monotonic ms)."""
-        return min((ask.expires for ask in self._asks.values()), default=None)
+        """Return when a request under way is given up, or a source may be asked again (monotonic ms)."""
+        if not self.active:
+            return None
+        times = [ask.expires for ask in self._asks.values()]
+        if self._gaps and len(self._asks) < self._limits.ranges_in_flight:
+            times += [source.not_before for source in self._sources.values()]
+        return min(times, default=None)

@@ -208,6 +208,8 @@ class Heart:
         self._serving.answer(self._effects, now.monotonic)
         self._catch_up.ask(now.monotonic, self._effects)
         self.reporter.watch(now.monotonic, self._effects)
+        if self._gateway.closed is None:
+            self._gateway.closed = self.reporter.halted
         effects, self._effects = self._effects, Effects()
         effects.more = self._has_more()
         return effects
@@ -243,7 +245,8 @@ class Heart:
         if self._deferred and len(self._chunks) >= MAX_CHUNKS_OUT:
             return
         budget = self.limits.checks_per_turn
-        transactions = self._admission.take(budget)
+        # Clients' load must not keep a laggard from catching up.
+        transactions = self._admission.take(budget // 4 if self._catch_up.waiting else budget)
         checks = [parsed.check for parsed in transactions]
         blocks: list[tuple[Candidate, int]] = []
         for block, member in self._catch_up.take(budget - len(checks)):

@@ -62,6 +62,8 @@ class NodeLimits(Struct, frozen=True):
     """Transactions in one Bodies frame: below what one slow link should hold at a time."""
     bodies_frames: int = 4
     """Bodies frames in one answer to AskBodies."""
+    body_lookups: int = 128
+    """Ids of one question looked up in the engine's proposals, where that is a search."""
     body_blocks: int = 32
     """Stored blocks read to find bodies of executed transactions, for one request."""
     asks_per_member: int = 8
@@ -78,5 +80,7 @@ class NodeLimits(Struct, frozen=True):
     """Silence after which another source is asked."""
     silent_source_ms: int = 5_000
     """For how long a silent source is asked last."""
+    empty_source_ms: int = 250
+    """For how long a source that had nothing is not asked: it may have more by then."""
     bad_source_ms: int = 60_000
     """For how long a source of a wrong block is asked last."""

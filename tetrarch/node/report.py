@@ -38,6 +38,11 @@ class Reporter:
         self.resident_bytes = 0
         """Set by the shell, which may ask the operating system."""
 
+    @property
+    def halted(self) -> str | None:
+        """Why the engine was found halted at the last look, if it was."""
+        return None if self._seen is None else self._seen.halted
+
     def role(self, status: Status) -> str:
         """Return this replica's part at present, in one or two words."""
         if status.halted is not None:

@@ -111,17 +111,19 @@ class Serving:
         return min((time for time in times if time is not None), default=None)
 
     def _send_bodies(self, member: MemberId, question: AskBodies, effects: Effects) -> None:
-        found: list[bytes] = []
-        missing: list[TxId] = []
+        limits = self._limits
+        found: dict[TxId, bytes] = {}
         for tx_id in question.ids:
             held = self._pooled.get(tx_id)
-            body = held.raw if held is not None else self._engine.body(tx_id)
-            if body is None:
-                missing.append(tx_id)
-            else:
-                found.append(body)
-        found += stored_bodies(self._ledger, missing, self._limits.body_blocks).values()
-        for transactions in slices(found, self._limits.bodies_bytes)[: self._limits.bodies_frames]:
+            if held is not None:
+                found[tx_id] = held.raw
+        missing = [tx_id for tx_id in question.ids if tx_id not in found]
+        found.update(stored_bodies(self._ledger, missing, limits.body_blocks))
+        for tx_id in [tx_id for tx_id in missing if tx_id not in found][: limits.body_lookups]:
+            body = self._engine.body(tx_id)
+            if body is not None:
+                found[tx_id] = body
+        for transactions in slices(found.values(), limits.bodies_bytes)[: limits.bodies_frames]:
             effects.to_members.append((member, pack(Bodies(False, transactions))))
 
     def _send_range(self, member: MemberId, question: AskRange, meter: Meter, effects: Effects) -> None:

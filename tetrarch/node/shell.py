@@ -180,6 +180,7 @@ class Node:
             self._hand_out(wanted)
         for connection in effects.closes:
             self._network.close_client(connection)
+            self._heart.client_gone(connection)
         self._send(self._order.add(effects))
         self._sync_if_wanted()
         if effects.more:

@@ -258,6 +258,31 @@ def test_a_silent_source_is_left_for_another() -> None:
     assert solo.ledger.height == 2
 
 
+def test_blocks_that_no_source_has_are_not_asked_for_without_end() -> None:
+    solo = Solo(n=4, automatic=False)
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(10**9), (ONE, TWO))]
+    asked = 0
+    for _ in range(50):
+        for member, question in asked_ranges(solo):
+            asked += 1
+            tell(solo, member, Range(question.first, ()))
+    assert 1 <= asked <= 8
+    assert solo.heart.deadline() is None, "given up, until the engine asks again"
+
+
+def test_a_source_without_the_blocks_does_not_keep_others_from_being_asked() -> None:
+    _, blocks = chain(2)
+    solo = Solo(n=4, automatic=False)
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(2), (ONE, TWO))]
+    ((empty, question),) = asked_ranges(solo)
+    tell(solo, empty, Range(question.first, ()))
+    ((other, again),) = asked_ranges(solo)
+    assert other != empty
+    tell(solo, other, Range(again.first, tuple(blocks)))
+    solo.turns()
+    assert solo.ledger.height == 2
+
+
 def test_blocks_that_nobody_asked_for_are_dropped() -> None:
     _, blocks = chain(2)
     solo = Solo(n=4, automatic=False)
