@@ -18,6 +18,10 @@ from pbft.state import Content, Slot, State
 MAX_FETCH_IDS = 2000
 """Ids asked for at a time."""
 
+MAX_AWAITED = 20_000
+"""Bodies awaited at a time, as many as a pool holds: a primary that names bodies that do not exist
+cannot fill the memory. Proposals beyond that are taken when they are resent."""
+
 
 def open_content(
     state: State, slot: Slot, digest: Digest, timestamp: Millis, root: Digest, beside: bytes, now: Now

@@ -92,6 +92,8 @@ def on_pre_prepare(state: State, signed: Signed[PrePrepare], now: Now) -> Ignore
         return Ignored.NOT_REPROPOSED
     if abs(message.timestamp - now.wall) > state.limits.clock_bound_ms:
         return Ignored.CLOCK
+    if len(state.awaited) >= batches.MAX_AWAITED:
+        return Ignored.TOO_MUCH_MISSING
     batches.open_content(
         state, slot, message.digest, message.timestamp, message.root, signed.envelope.beside, now
     )

@@ -62,6 +62,7 @@ class Ignored(Enum):
     TOO_SOON = "answered a moment ago"
     HALTED = "this replica has stopped"
     NOT_A_CHECKPOINT = "no checkpoint height"
+    TOO_MUCH_MISSING = "too many bodies are missing already"
     UNASKED = "was not asked for"
 
 

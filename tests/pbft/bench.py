@@ -41,7 +41,7 @@ class Bench:
     ):
         self.me, self.n = MemberId(me), n
         self.keys, self.roster = keys(n), roster(n)
-        self.limits = Limits(checkpoint_interval=4, window=8)
+        self.limits = limits or Limits(checkpoint_interval=4, window=8)
         self.tuning = Tuning(**tuning) if tuning else Tuning()
         self.door = Door(self.roster, self.limits.window, self.limits.max_batch_transactions)
         self.time, self.wall = 1000, WALL

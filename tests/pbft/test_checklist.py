@@ -15,6 +15,7 @@ from crypto.digest import Digest
 from crypto.keys import SigningKey
 from crypto.roster import Epoch, MemberId, Roster
 from crypto.signed import Vote
+from pbft import Limits
 from pbft.messages import Commit, NewView, Prepare, PrePrepare, Proposal, Suspect, View, ViewChange, kinds
 from pbft.new_view import implied, null_request
 from tests.pbft.bench import BLOCK, Bench
@@ -562,6 +563,13 @@ def test_a_replica_with_an_old_disk_votes_again_after_empty_blocks_up_to_its_che
 def test_a_view_number_out_of_bounds_does_not_decode() -> None:
     b = Bench()
     b.refuses(b.sign(2, ViewChange(View(2**60), Height(0), None, ())), "ViewChange")
+
+
+def test_a_primary_that_names_bodies_without_end_cannot_fill_the_memory() -> None:
+    b = Bench(me=2, limits=Limits(checkpoint_interval=16, window=32))
+    for sequence in range(1, 26):
+        b.propose(sequence, *range(sequence * 1000, sequence * 1000 + 1000))
+    assert dict(b.engine.status().ignored) == {"too many bodies are missing already": 5}
 
 
 def test_the_key_of_a_stranger_opens_nothing() -> None:
