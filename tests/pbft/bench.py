@@ -37,7 +37,13 @@ class Bench:
     """`me` is the member under test; time stands still unless it is moved."""
 
     def __init__(
-        self, me: int = 1, n: int = 4, records: dict[bytes, bytes] | None = None, height: int = 0, **tuning
+        self,
+        me: int = 1,
+        n: int = 4,
+        records: dict[bytes, bytes] | None = None,
+        height: int = 0,
+        limits: Limits | None = None,
+        **tuning,
     ):
         self.me, self.n = MemberId(me), n
         self.keys, self.roster = keys(n), roster(n)
