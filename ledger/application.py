@@ -137,7 +137,7 @@ def load_application(name: str, parameters: Mapping[str, str]) -> Application:
         )
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # a module runs its own code when imported
         raise ApplicationError(f"application {name!r}: the module cannot be imported: {error}") from error
     factory = getattr(module, class_name, None)
     if not isinstance(factory, type):
@@ -147,7 +147,9 @@ def load_application(name: str, parameters: Mapping[str, str]) -> Application:
         raise ApplicationError(f"application {name!r}: {class_name} has no method {', '.join(missing)}")
     try:
         application: Application = factory(dict(parameters))
-    except (TypeError, ValueError, KeyError) as error:
+    except ApplicationError:
+        raise
+    except Exception as error:  # and so does a class when made
         raise ApplicationError(f"application {name!r}: its parameters are refused: {error}") from error
     return application
 

@@ -23,6 +23,7 @@ from rocksdict import (
     BlockBasedOptions,
     Cache,
     Checkpoint,
+    DbClosedError,
     DBCompressionType,
     DBRecoveryMode,
     Options,
@@ -253,6 +254,7 @@ class RocksKeyValue:
 
     def write(self, changes: Sequence[Change]) -> None:
         """Apply `changes` in one atomic write, without syncing it: that would hold the interpreter's lock."""
+        database = self._opened()
         batch = WriteBatch(raw_mode=True)
         put, delete, handles = batch.put, batch.delete, self._handles
         for family, key, value in changes:
@@ -261,7 +263,7 @@ class RocksKeyValue:
             else:
                 put(key, value, handles[family])
         try:
-            self._opened().write(batch)
+            database.write(batch)
         except Exception as error:
             raise _translated(error, self._path) from error
 
@@ -317,8 +319,8 @@ class RocksKeyValue:
         """
         if self._database is None:
             return
-        families, self._families, self._handles = self._families, (), ()
-        for opened in (*families[1:], self._database):
+        self._handles = ()
+        for opened in (*self._families[1:], self._database):
             with suppress(Exception):  # rocksdict raises plain Exception
                 opened.close()
         self._mark.close()
@@ -388,6 +390,8 @@ def _translated(error: Exception, path: Path, family: Family | None = None) -> S
     """Return the error of ours for one of rocksdict's, which all are plain exceptions with RocksDB's text."""
     if isinstance(error, StoreError):
         return error
+    if isinstance(error, DbClosedError):
+        return StoreError(f"the store at {path} is closed")
     text = " ".join(str(error).split()) or type(error).__name__
     lowered = text.lower()
     if any(mark in lowered for mark in _FULL):
