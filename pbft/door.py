@@ -81,7 +81,7 @@ class Door:
     def _pre_prepare(self, envelope: Envelope, message: PrePrepare) -> list[Check]:
         if envelope.signer != self.primary(message.view):
             raise CertificateError("a PRE-PREPARE by a backup")
-        self._require_digest(message, message.digest)
+        self.require_digest(message, message.digest)
         self._require_ids(envelope, message.root)
         return []
 
@@ -89,7 +89,8 @@ class Door:
         self._require_ids(envelope, message.root)
         return []
 
-    def _require_digest(self, message: PrePrepare, digest: bytes) -> None:
+    def require_digest(self, message: PrePrepare, digest: bytes) -> None:
+        """Raise `CertificateError` unless `digest` is the batch digest of what `message` proposes."""
         bound = batch_digest(self._roster.chain_id, message.sequence, message.timestamp, message.root)
         if bound != digest:
             raise CertificateError("the digest is not that of chain, sequence, timestamp and root")
@@ -107,9 +108,10 @@ class Door:
     def _stable(self, envelope: Envelope, message: Stable) -> list[Check]:
         if envelope.beside:
             raise CertificateError("STABLE carries data beside it")
-        return self._checkpoint(message.checkpoint)
+        return self.checkpoint(message.checkpoint)
 
-    def _checkpoint(self, certificate: Certificate) -> list[Check]:
+    def checkpoint(self, certificate: Certificate) -> list[Check]:
+        """Return the checks of a stable checkpoint's certificate: attestations by a quorum."""
         attested(certificate)
         return certificate_checks(self._roster, certificate, ATTESTATION, self._quorums.quorum)
 
@@ -123,7 +125,7 @@ class Door:
             raise CertificateError("more prepared certificates than the window holds")
         last = int(message.stable)
         for proof in message.prepared:
-            sequence, more = self._prepared(proof, message.view)
+            sequence, more = self.prepared(proof, message.view)
             if not last < sequence <= message.stable + self._window:
                 raise CertificateError("prepared certificates out of order or outside the window")
             last = sequence
@@ -135,13 +137,13 @@ class Door:
             if message.stable != 0:
                 raise CertificateError("a stable checkpoint without its certificate")
             return []
-        checks = self._checkpoint(message.checkpoint)
+        checks = self.checkpoint(message.checkpoint)
         attestation: Attestation = attested(message.checkpoint)
         if attestation.height != message.stable or message.stable == 0:
             raise CertificateError("the certificate is of another checkpoint")
         return checks
 
-    def _prepared(self, proof: PreparedProof, view: View) -> tuple[int, list[Check]]:
+    def prepared(self, proof: PreparedProof, view: View) -> tuple[int, list[Check]]:
         """Return the sequence of a prepared certificate for a view below `view`, and its checks."""
         envelope = proof.pre_prepare
         if envelope.kind != PRE_PREPARE or envelope.beside:
@@ -154,7 +156,7 @@ class Door:
             raise CertificateError("a prepared certificate on a backup's PRE-PREPARE")
         if any(vote.signer == primary for vote in proof.prepares):
             raise CertificateError("the primary's own PREPARE never counts")
-        self._require_digest(message, message.digest)
+        self.require_digest(message, message.digest)
         body = encode(Prepare(message.view, message.sequence, message.digest))
         votes = Certificate(PREPARE, envelope.epoch, body, proof.prepares)
         checks = certificate_checks(self._roster, votes, PREPARE, self._quorums.quorum - 1)
