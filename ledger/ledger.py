@@ -26,13 +26,14 @@ from crypto.roster import Epoch
 from ledger.application import Application, Invalid
 from ledger.block import Block, Header, block_hash, block_time, result_leaf
 from ledger.errors import BlockError, CorruptStore, TransactionRefused
-from ledger.executor import execute_batch
+from ledger.executor import BatchOutcome, execute_batch
 from ledger.genesis import Genesis
 from ledger.keyvalue import Change, Family, KeyValue
 from ledger.opening import open_state, verify_recent
 from ledger.refusals import RefusalCode
+from ledger.state.errors import CorruptState
 from ledger.state.proof import encode_proof
-from ledger.state.tree import StateTree
+from ledger.state.tree import PendingUpdate, StateTree
 from ledger.store import ChainStore, block_changes, index_changes, seal
 from ledger.transaction import ParsedTransaction, check_sender
 
@@ -116,9 +117,7 @@ class Ledger:
         ids = [parsed.id for parsed in transactions]
         root = self._agreed_root(height, batch, timestamp, ids)
         time = block_time(timestamp, self.time)
-        first_heights = self.located(ids)
-        outcome = execute_batch(self._application, self._state.get, height, time, transactions, first_heights)
-        pending = self._state.update(outcome.changes)
+        outcome, pending = self._carry_out(height, time, transactions, ids)
         tree = Tree.of_leaves(map(result_leaf, ids, outcome.results))
         header = Header(
             chain_id=self._chain_id,
@@ -178,9 +177,12 @@ class Ledger:
     def read(self, key: bytes) -> tuple[bytes | None, bytes]:
         """Return the value of a state key at the head, and the encoded proof of it, or of its absence.
 
-        Raises `StateLimitExceeded` for a key that is too long, and `CorruptState`.
+        Raises `StateLimitExceeded` for a key that is too long, and `CorruptStore`.
         """
-        return self._state.get_verified(key), encode_proof(self._state.prove(key))
+        try:
+            return self._state.get_verified(key), encode_proof(self._state.prove(key))
+        except CorruptState as error:
+            raise CorruptStore(str(error), self.height) from error
 
     def query(self, question: bytes) -> bytes:
         """Return the application's answer to a question about the state at the head. Raises `Invalid`."""
@@ -242,6 +244,19 @@ class Ledger:
     def sync(self) -> None:
         """Make everything written so far durable. Blocks; may run in another thread. Raises `StoreError`."""
         self._disk.sync()
+
+    def _carry_out(
+        self, height: Height, time: Millis, transactions: Sequence[ParsedTransaction], ids: Sequence[TxId]
+    ) -> tuple[BatchOutcome, PendingUpdate]:
+        """Return what the batch comes to, and what the state becomes by it; nothing is changed yet."""
+        first_heights = self.located(ids)
+        try:
+            outcome = execute_batch(
+                self._application, self._state.get, height, time, transactions, first_heights
+            )
+            return outcome, self._state.update(outcome.changes)
+        except CorruptState as error:
+            raise CorruptStore(str(error), self.height) from error
 
     def _agreed_root(self, height: Height, batch: Digest, timestamp: Millis, ids: Sequence[TxId]) -> Digest:
         """Return the transaction root, once sure that this is the batch agreed for the next height."""
