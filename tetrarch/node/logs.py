@@ -51,15 +51,15 @@ class Log:
         """Write what the heart noted."""
         self._log.log(_LEVELS[event.level.value], event.name, **dict(event.facts))
 
-    def info(self, name: str, **facts: Fact) -> None:
+    def info(self, name: str, /, **facts: Fact) -> None:
         """Write a line at level info."""
         self._log.info(name, **facts)
 
-    def warning(self, name: str, **facts: Fact) -> None:
+    def warning(self, name: str, /, **facts: Fact) -> None:
         """Write a line at level warning."""
         self._log.warning(name, **facts)
 
-    def error(self, name: str, **facts: Fact) -> None:
+    def error(self, name: str, /, **facts: Fact) -> None:
         """Write a line at level error."""
         self._log.error(name, **facts)
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 from crypto.keys import Signer
 from crypto.roster import MemberId
 from ledger.genesis import Genesis
-from network.address import Address
+from network.tcp import Address, ListenerLimits, MeshLimits
 from pbft import Tuning
 from tetrarch.node.limits import NodeLimits
 
@@ -33,6 +33,8 @@ class NodeSettings(Struct, frozen=True):
     """Where each member is reached, by member; one's own is not used."""
     tuning: Tuning = Tuning()
     limits: NodeLimits = NodeLimits()
+    mesh: MeshLimits = MeshLimits()
+    listener: ListenerLimits = ListenerLimits()
     checking_processes: int = 0
     """Processes that verify signatures; 0: the replica itself does."""
     marked: bool = False

@@ -3,7 +3,10 @@
 from typing import Protocol
 
 from crypto.roster import MemberId
+from crypto.tls import client_context, server_context, server_context_anonymous
+from network.tcp import Address, ClientListener, PeerMesh, Report
 from tetrarch.node.effects import ConnectionId
+from tetrarch.node.settings import NodeSettings
 
 
 class Handler(Protocol):
@@ -45,3 +48,62 @@ class Network(Protocol):
 
     async def close(self) -> None:
         """End everything, what is queued sent as far as possible."""
+
+
+class Sockets:
+    """TCP and TLS: a mesh of members and a listener for clients.
+
+    Raises `TlsError` for certificates and keys that cannot be used.
+    """
+
+    def __init__(self, settings: NodeSettings, handler: Handler, report: Report) -> None:
+        own, key = settings.certificate, settings.private_key
+        members = settings.genesis.members
+        self._mesh = PeerMesh(
+            settings.member,
+            settings.genesis.chain_id,
+            settings.peer_listen,
+            {MemberId(number): address for number, address in enumerate(settings.peers)},
+            {MemberId(number): member.tls_fingerprint for number, member in enumerate(members)},
+            server_context(own, key, settings.peer_certificates),
+            client_context(own, key, settings.peer_certificates),
+            handler,
+            limits=settings.mesh,
+            report=report,
+        )
+        context = server_context_anonymous(own, key)
+        self._listener = ClientListener(
+            settings.client_listen, context, handler, limits=settings.listener, report=report
+        )
+
+    @property
+    def peer_address(self) -> Address:
+        """Where members connect to: with the port found, where port 0 was asked for."""
+        return self._mesh.address
+
+    @property
+    def client_address(self) -> Address:
+        """Where clients connect to."""
+        return self._listener.address
+
+    async def start(self) -> None:
+        """Listen and begin to dial. Raises `ListenError`."""
+        await self._mesh.start()
+        await self._listener.start()
+
+    def send_member(self, member: MemberId, frame: bytes) -> None:
+        """Queue a frame for a member."""
+        self._mesh.send(member, frame)
+
+    def send_client(self, connection: ConnectionId, frame: bytes) -> None:
+        """Queue a frame for a client, if it is still there."""
+        self._listener.send(connection, frame)
+
+    def close_client(self, connection: ConnectionId) -> None:
+        """End a client's connection."""
+        self._listener.disconnect(connection)
+
+    async def close(self) -> None:
+        """End everything, what is queued sent as far as it is read."""
+        await self._listener.close()
+        await self._mesh.close()
