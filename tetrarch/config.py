@@ -1,0 +1,221 @@
+"""node.toml: what is local to one replica, read strictly, and checked against its genesis.
+
+What lives here: the form of node.toml, and the step from it to `NodeSettings`. What must not be known here:
+how these files are made (`tetrarch.network_setup`), sockets, stores.
+
+Every fault is a `ConfigurationError`: one line that names the file, the key, and what is wrong with it. Paths
+in the file are relative to its own directory.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from crypto.batch import Millis
+from crypto.errors import CryptoError, KeyRefused
+from crypto.keyfile import MAX_KEY_FILE_BYTES, KeyFileError, Password, read_key_file, read_private_file
+from crypto.keys import SigningKey
+from crypto.roster import MAX_MEMBERS, MemberId
+from crypto.tls import TlsError, certificate_der, fingerprint
+from ledger.jsonfile import FileFault, read_bounded
+from network.address import Address
+from network.errors import AddressError
+from pbft import Tuning
+from tetrarch.errors import ConfigurationError
+from tetrarch.genesis_file import load_genesis
+from tetrarch.node.settings import NodeSettings
+from tetrarch.toml_file import read_toml
+
+NODE_FILE: Final = "node.toml"
+
+MAX_CERTIFICATE_FILE_BYTES: Final = 16 * 1024
+"""A certificate of `tetrarch init` has less than 1 KiB."""
+
+MAX_CHECKING_PROCESSES: Final = 64
+"""More processes than cores only wait for each other."""
+
+_Path = Annotated[str, Meta(min_length=1, max_length=4096)]
+_AddressText = Annotated[str, Meta(min_length=3, max_length=300)]
+_Name = Annotated[str, Meta(min_length=1, max_length=64)]
+_Millis = Annotated[int, Meta(ge=1, le=3_600_000)]
+
+
+class _Keys(Struct, frozen=True, forbid_unknown_fields=True):
+    signing_key: _Path
+    certificate: _Path
+    private_key: _Path
+    password_file: _Path | None = None
+
+
+class _Listen(Struct, frozen=True, forbid_unknown_fields=True):
+    peers: _AddressText
+    clients: _AddressText
+
+
+class _Peer(Struct, frozen=True, forbid_unknown_fields=True):
+    name: _Name
+    address: _AddressText
+    certificate: _Path
+
+
+class _TuningText(Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be tuned for one replica; durations in ms. Defaults are the engine's own."""
+
+    batch_target: Annotated[int, Meta(ge=1, le=4000)] = Tuning().batch_target
+    batch_delay_ms: Annotated[int, Meta(ge=0, le=10_000)] = Tuning().batch_delay_ms
+    pipeline_depth: Annotated[int, Meta(ge=1, le=64)] = Tuning().pipeline_depth
+    request_timeout_ms: _Millis = Tuning().request_timeout_ms
+    checking_processes: Annotated[int, Meta(ge=0, le=MAX_CHECKING_PROCESSES)] = 0
+
+
+class _NodeText(Struct, frozen=True, forbid_unknown_fields=True):
+    name: _Name
+    genesis: _Path
+    store: _Path
+    keys: _Keys
+    listen: _Listen
+    peers: Annotated[list[_Peer], Meta(max_length=MAX_MEMBERS)]
+    log: _Path | None = None
+    restored_from_backup: bool = False
+    tuning: _TuningText = _TuningText()
+
+
+def node_file(path: str | Path) -> Path:
+    """Return the node.toml that is meant by a replica's directory, or by the file itself."""
+    where = Path(path)
+    return where / NODE_FILE if where.is_dir() else where
+
+
+def load_node(path: str | Path, password: Password = None) -> NodeSettings:
+    """Return the settings in a node.toml (or in the one of a replica's directory).
+
+    `password` opens an encrypted signing key where the file names no `password_file`. Raises
+    `ConfigurationError`: nothing is left to be found wrong later but sockets that are taken and the store.
+    """
+    return _Loader(node_file(path)).settings(password)
+
+
+class _Loader:
+    """Turns one node.toml into settings, every fault named by file and key."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._text = read_toml(path, _NodeText)
+        self._genesis = load_genesis(self._beside(self._text.genesis))
+
+    def settings(self, password: Password) -> NodeSettings:
+        text = self._text
+        member = self._member()
+        addresses, certificates = self._peers(member)
+        tuning = text.tuning
+        return NodeSettings(
+            genesis=self._genesis,
+            member=member,
+            signer=self._signer(member, password),
+            store=self._beside(text.store),
+            certificate=self._beside(text.keys.certificate),
+            private_key=self._beside(text.keys.private_key),
+            peer_certificates=certificates,
+            peer_listen=self._address("listen.peers", text.listen.peers),
+            client_listen=self._address("listen.clients", text.listen.clients),
+            peers=addresses,
+            tuning=Tuning(
+                batch_target=tuning.batch_target,
+                batch_delay_ms=Millis(tuning.batch_delay_ms),
+                pipeline_depth=tuning.pipeline_depth,
+                request_timeout_ms=Millis(tuning.request_timeout_ms),
+            ),
+            checking_processes=tuning.checking_processes,
+            marked=text.restored_from_backup,
+            log=None if text.log is None else self._beside(text.log),
+        )
+
+    def _fault(self, key: str, what: str) -> ConfigurationError:
+        return ConfigurationError(self._path, key, what)
+
+    def _beside(self, text: str) -> Path:
+        return self._path.parent / Path(text).expanduser()
+
+    def _address(self, key: str, text: str) -> Address:
+        try:
+            return Address.parse(text)
+        except AddressError as error:
+            raise self._fault(key, str(error)) from None
+
+    def _member(self) -> MemberId:
+        names = [member.name for member in self._genesis.members]
+        if self._text.name not in names:
+            raise self._fault("name", f"{self._text.name!r} is no member of the genesis: {', '.join(names)}")
+        return MemberId(names.index(self._text.name))
+
+    def _signer(self, member: MemberId, password: Password) -> SigningKey:
+        keys = self._text.keys
+        if keys.password_file is not None:
+            password = read_password(self._beside(keys.password_file))
+        path = self._beside(keys.signing_key)
+        try:
+            signer = SigningKey(read_key_file(path, password))
+        except KeyFileError as error:
+            raise ConfigurationError(error.path, "", error.what) from None
+        except KeyRefused as error:
+            raise ConfigurationError(path, "", str(error)) from None
+        if signer.public_key != self._genesis.members[member].public_key:
+            what = f"is not the key of {self._text.name!r} in the genesis"
+            raise ConfigurationError(path, "public_key", what)
+        return signer
+
+    def _peers(self, member: MemberId) -> tuple[tuple[Address, ...], tuple[bytes, ...]]:
+        """Every member's address and certificate, by member. One's own are those of this file."""
+        own = self._text.keys.certificate
+        found = {
+            member: (
+                self._address("listen.peers", self._text.listen.peers),
+                self._certificate("keys.certificate", own, member),
+            )
+        }
+        numbers = {other.name: MemberId(number) for number, other in enumerate(self._genesis.members)}
+        for place, peer in enumerate(self._text.peers):
+            number = numbers.get(peer.name)
+            if number is None:
+                raise self._fault(f"peers[{place}].name", f"{peer.name!r} is no member of the genesis")
+            if number in found:
+                what = "is this replica itself" if number == member else "stands there twice"
+                raise self._fault(f"peers[{place}].name", f"{peer.name!r} {what}")
+            found[number] = (
+                self._address(f"peers[{place}].address", peer.address),
+                self._certificate(f"peers[{place}].certificate", peer.certificate, number),
+            )
+        missing = [name for name, number in numbers.items() if number not in found]
+        if missing:
+            raise self._fault("peers", f"{', '.join(missing)} of the genesis is missing")
+        pairs = [found[MemberId(number)] for number in range(len(numbers))]
+        return tuple(address for address, _ in pairs), tuple(certificate for _, certificate in pairs)
+
+    def _certificate(self, key: str, text: str, member: MemberId) -> bytes:
+        path = self._beside(text)
+        try:
+            der = certificate_der(read_bounded(path, MAX_CERTIFICATE_FILE_BYTES))
+        except FileFault as fault:
+            raise self._fault(key, f"{path} {fault.what}") from None
+        except TlsError as error:
+            raise self._fault(key, f"{path}: {error}") from None
+        if fingerprint(der) != self._genesis.members[member].tls_fingerprint:
+            what = f"{path} is not the certificate of {self._genesis.members[member].name!r} in the genesis"
+            raise self._fault(key, what)
+        return der
+
+
+def read_password(path: Path) -> bytes:
+    """Return the password in a file that its owner alone may read, one line end cut off.
+
+    Raises `ConfigurationError`.
+    """
+    try:
+        password = read_private_file(path, MAX_KEY_FILE_BYTES).removesuffix(b"\n").removesuffix(b"\r")
+    except CryptoError as error:
+        what = error.what if isinstance(error, KeyFileError) else str(error)
+        raise ConfigurationError(path, "", what) from None
+    if not password:
+        raise ConfigurationError(path, "", "is empty: an empty password protects nothing")
+    return password
