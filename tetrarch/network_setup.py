@@ -1,0 +1,335 @@
+"""`tetrarch init`: makes the files of a new network, all of them or none.
+
+What lives here: keys, certificates, ports, and the text of genesis.json, node.toml and client.toml. What must
+not be known here: how they are read (`tetrarch.config`, `tetrarch.client`), and how replicas are run.
+
+    DIR/genesis.json               what all replicas and clients agree on
+    DIR/certificates/NAME.crt      every replica's TLS certificate (public)
+    DIR/NAME/                      one replica: node.toml, signing.key, tls.crt, tls.key, and later its store
+    DIR/client.toml, client.key    a client
+
+A replica on another machine needs genesis.json, certificates/ and its own directory, nothing else.
+"""
+
+import json
+import os
+import random
+import secrets
+import shutil
+import socket
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from consensus.quorum import Quorums
+from crypto.digest import Digest
+from crypto.errors import CryptoError
+from crypto.keyfile import write_key_file, write_private_file
+from crypto.keys import SigningKey
+from crypto.roster import MAX_MEMBERS
+from crypto.tls import TlsError, certificate_der, fingerprint, make_identity
+from ledger.application import load_application
+from ledger.applications.assets import ISSUERS
+from ledger.errors import ApplicationError
+from ledger.genesis import FORMAT, Genesis, GenesisMember
+from network.address import Address
+from tetrarch.client.config import ReplicaText, client_toml
+from tetrarch.config import NODE_FILE, read_password
+from tetrarch.errors import ConfigurationError
+from tetrarch.genesis_file import save_genesis
+from tetrarch.toml_file import read_toml
+
+GENESIS_FILE: Final = "genesis.json"
+CLIENT_FILE: Final = "client.toml"
+CLIENT_KEY: Final = "client.key"
+OUTBOX_FILE: Final = "client.outbox"
+CERTIFICATES: Final = "certificates"
+
+LOOPBACK: Final = "127.0.0.1"
+
+FIRST_PORT: Final = 20_000
+LAST_PORT: Final = 32_000
+"""Where ports are looked for: below those that Linux gives to outgoing connections (from 32768 on), one of
+which could otherwise take a replica's port while it is down."""
+
+PORT_ATTEMPTS: Final = 200
+"""Runs of ports tried before giving up: where so few are free, they should be chosen by hand."""
+
+SMALLEST: Final = 4
+"""The smallest network that survives one malicious member: f = (n - 1) // 3."""
+
+MAX_NAME: Final = 64
+"""The longest name of a network."""
+
+_Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class Host(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where one replica is reached. `listen`: the interface it binds to, if that is another name."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=253)]
+    peer_port: _Port = 7000
+    client_port: _Port = 7001
+    listen: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+    name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[A-Za-z0-9._-]+\Z")] | None = None
+
+
+class _HostsText(Struct, frozen=True, forbid_unknown_fields=True):
+    replicas: Annotated[list[Host], Meta(min_length=1, max_length=MAX_MEMBERS)]
+
+
+class NetworkPlan(Struct, frozen=True):
+    """What a new network is to be."""
+
+    hosts: tuple[Host, ...]
+    application: str = "kv"
+    parameters: tuple[tuple[str, str], ...] = ()
+    testing: bool = False
+    development: bool = False
+    """Allow a single replica, which tolerates no fault."""
+    password_file: Path | None = None
+    """Encrypt the signing keys with this file's password; `None`: plain, for networks on one machine."""
+    checkpoint_interval: int | None = None
+
+
+class SetupError(ValueError):
+    """A network that cannot be made as asked. One line that says why, and what can be done."""
+
+
+def load_hosts(path: Path) -> tuple[Host, ...]:
+    """Return the replicas' places in a hosts.toml (`[[replicas]]` with `host`, and ports if not 7000, 7001).
+
+    Raises `ConfigurationError`.
+    """
+    hosts = read_toml(path, _HostsText).replicas
+    for place, host in enumerate(hosts):
+        for other, earlier in enumerate(hosts[:place]):
+            if _name(host, place) == _name(earlier, other):
+                raise ConfigurationError(path, f"replicas[{place}].name", f"is that of replicas[{other}]")
+            ports, taken = {host.peer_port, host.client_port}, {earlier.peer_port, earlier.client_port}
+            if host.host == earlier.host and ports & taken:
+                raise ConfigurationError(
+                    path, f"replicas[{place}].peer_port", f"the ports are those of replicas[{other}]"
+                )
+        if host.peer_port == host.client_port:
+            raise ConfigurationError(path, f"replicas[{place}].client_port", "is the peers' port already")
+    return tuple(hosts)
+
+
+def local_hosts(replicas: int, base_port: int | None = None) -> tuple[Host, ...]:
+    """Return places for `replicas` on this machine: two ports each, from `base_port` on or wherever two of
+    each are free. Raises `SetupError`."""
+    count = 2 * replicas
+    if base_port is None:
+        base_port = _free_ports(count)
+    elif not 0 < base_port <= 65536 - count:
+        raise SetupError(
+            f"base port {base_port}: {replicas} replicas need {count} ports from there, up to 65535"
+        )
+    elif not _all_free(base_port, count):
+        raise SetupError(f"not all of the ports {base_port} to {base_port + count - 1} are free")
+    return tuple(
+        Host(LOOPBACK, base_port + 2 * member, base_port + 2 * member + 1) for member in range(replicas)
+    )
+
+
+def check_size(replicas: int, development: bool) -> None:
+    """Raise `SetupError` for a number of replicas that makes no network."""
+    if replicas in (2, 3):
+        raise SetupError(
+            f"{replicas} replicas tolerate no fault and stop with the first that fails: take {SMALLEST} or"
+            " more (f faults need 3f + 1 replicas), or 1 with --dev"
+        )
+    if replicas == 1 and not development:
+        raise SetupError("a single replica tolerates no fault: it is for development only, with --dev")
+    if not 1 <= replicas <= MAX_MEMBERS:
+        raise SetupError(f"{replicas} replicas: there can be {SMALLEST} to {MAX_MEMBERS}")
+
+
+def make_network(directory: Path, plan: NetworkPlan) -> Genesis:
+    """Make the network in `directory`, which must not exist yet or be empty; returns its genesis.
+
+    The directory appears with everything in it, or not at all. Raises `SetupError`, `ConfigurationError`.
+    """
+    check_size(len(plan.hosts), plan.development)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise SetupError(f"{directory} exists already, and is never overwritten: choose another directory")
+    directory = directory.absolute()
+    password = None if plan.password_file is None else read_password(plan.password_file)
+    client = SigningKey.generate()
+    parameters = _checked_parameters(plan, client)
+    beside = directory.with_name(f".{directory.name}.{secrets.token_hex(8)}")
+    try:
+        beside.mkdir(mode=0o755, parents=True)
+        try:
+            genesis = _write(beside, directory.name, plan, parameters, client, password)
+            beside.rename(directory)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise SetupError(f"{directory} cannot be made: {error.strerror or error}") from None
+    except CryptoError as error:
+        raise SetupError(str(error)) from None
+    return genesis
+
+
+def _checked_parameters(plan: NetworkPlan, client: SigningKey) -> dict[str, str]:
+    """The application's parameters, after seeing that the application accepts them."""
+    parameters = dict(plan.parameters)
+    if plan.application == "assets":
+        # Who makes the network may issue; that anybody may is never what was meant.
+        parameters.setdefault(ISSUERS, client.public_key.hex())
+    try:
+        load_application(plan.application, parameters)
+    except ApplicationError as error:
+        raise SetupError(str(error)) from None
+    return parameters
+
+
+def _write(
+    directory: Path,
+    name: str,
+    plan: NetworkPlan,
+    parameters: dict[str, str],
+    client: SigningKey,
+    password: bytes | None,
+) -> Genesis:
+    (directory / CERTIFICATES).mkdir()
+    members = [
+        _write_identity(directory, _name(host, place), host, password)
+        for place, host in enumerate(plan.hosts)
+    ]
+    genesis = Genesis(
+        format=FORMAT,
+        name=name[:MAX_NAME],
+        created=time.time_ns() // 1_000_000,
+        engine="pbft",
+        application=plan.application,
+        members=tuple(members),
+        testing=plan.testing,
+        parameters=tuple(sorted(parameters.items())),
+    )
+    save_genesis(genesis, directory / GENESIS_FILE)
+    for place in range(len(members)):
+        (directory / members[place].name / NODE_FILE).write_text(_node_text(plan, genesis, place))
+    write_key_file(directory / CLIENT_KEY, client.seed, password)
+    (directory / CLIENT_FILE).write_text(_client_text(plan, genesis))
+    return genesis
+
+
+def _write_identity(directory: Path, name: str, host: Host, password: bytes | None) -> GenesisMember:
+    """Make one replica's directory with its keys and its certificate."""
+    place = directory / name
+    place.mkdir(mode=0o700)
+    signer = SigningKey.generate()
+    write_key_file(place / "signing.key", signer.seed, password)
+    try:
+        certificate, key = make_identity(name, [host.host])
+    except TlsError as error:
+        raise SetupError(str(error)) from None
+    write_private_file(place / "tls.key", key)
+    (place / "tls.crt").write_bytes(certificate)
+    (directory / CERTIFICATES / f"{name}.crt").write_bytes(certificate)
+    return GenesisMember(name, signer.public_key, Digest(fingerprint(certificate_der(certificate))))
+
+
+_NODE_TEXT: Final = """\
+# {name}: what is local to this machine. What all replicas must agree on is in the genesis.
+# Paths are relative to this file's directory.
+name = "{name}"
+genesis = "../{genesis}"
+store = "store"
+# JSON lines; without this key, readable lines on stderr.
+log = "node.log"
+# Set this to true before the first start on a store that came out of a backup.
+restored_from_backup = false
+
+[keys]
+signing_key = "signing.key"
+certificate = "tls.crt"
+private_key = "tls.key"
+{password}
+[listen]
+peers = "{peers}"
+clients = "{clients}"
+"""
+
+_PEER_TEXT: Final = """
+[[peers]]
+name = "{name}"
+address = "{address}"
+certificate = "../{certificates}/{name}.crt"
+"""
+
+
+def _node_text(plan: NetworkPlan, genesis: Genesis, place: int) -> str:
+    host = plan.hosts[place]
+    interface = host.listen or host.host
+    password = plan.password_file
+    text = _NODE_TEXT.format(
+        name=genesis.members[place].name,
+        genesis=GENESIS_FILE,
+        password="" if password is None else f"password_file = {_toml_string(str(password.absolute()))}\n",
+        peers=Address(interface, host.peer_port),
+        clients=Address(interface, host.client_port),
+    )
+    return text + "".join(
+        _PEER_TEXT.format(
+            name=genesis.members[other].name,
+            address=Address(there.host, there.peer_port),
+            certificates=CERTIFICATES,
+        )
+        for other, there in enumerate(plan.hosts)
+        if other != place
+    )
+
+
+def _client_text(plan: NetworkPlan, genesis: Genesis) -> str:
+    replicas = {
+        member.name: ReplicaText(
+            str(Address(host.host, host.client_port)), f"{CERTIFICATES}/{member.name}.crt"
+        )
+        for member, host in zip(genesis.members, plan.hosts, strict=True)
+    }
+    return client_toml(GENESIS_FILE, CLIENT_KEY, OUTBOX_FILE, replicas)
+
+
+def _name(host: Host, place: int) -> str:
+    return host.name or f"replica-{place}"
+
+
+def _toml_string(text: str) -> str:
+    """A TOML basic string: its escapes are JSON's (TOML v1.0.0, "String")."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _free_ports(count: int) -> int:
+    """Return the first of `count` ports in a row that are all free now."""
+    choose = random.SystemRandom()
+    for _ in range(PORT_ATTEMPTS):
+        first = choose.randrange(FIRST_PORT, LAST_PORT - count)
+        if _all_free(first, count):
+            return first
+    raise SetupError(f"no {count} free ports in a row were found; name some with --base-port")
+
+
+def _all_free(first: int, count: int) -> bool:
+    with ExitStack() as sockets:
+        for port in range(first, first + count):
+            probe = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            if os.name == "posix":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                return False
+    return True
+
+
+def tolerated(replicas: int) -> int:
+    """Return how many replicas may be malicious at once."""
+    return Quorums.byzantine(replicas).f

@@ -1,0 +1,245 @@
+"""Replicas as processes of this machine: started detached, found again, stopped; no stranger is touched.
+
+What lives here: pid files, starting, signalling, waiting for an end. What must not be known here: what
+replicas say of themselves (`tetrarch.client`), and what is printed.
+
+A pid file holds the pid and what no other process has in common with it: when it started, and in which boot
+of the machine. A number alone could by now belong to a stranger.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from tetrarch.errors import ConfigurationError
+from tetrarch.genesis_file import load_genesis
+
+PID_FILE: Final = "node.pid"
+LOG_FILE: Final = "node.log"
+ERROR_FILE: Final = "node.err"
+"""What a process writes besides its log: why it could not start, or how it ended."""
+
+STOP_SECONDS: Final = 10.0
+"""How long a replica may take to close its store before it is killed. It usually takes less than a tenth."""
+
+POLL_SECONDS: Final = 0.02
+MAX_PID_FILE_BYTES: Final = 1024
+MAX_ERROR_BYTES: Final = 64 * 1024
+
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class AlreadyRunning(RuntimeError):
+    """A replica that is to be started runs already."""
+
+
+class Pid(Struct, frozen=True):
+    """A process that cannot be mistaken for another one."""
+
+    number: int
+    started: str
+
+    @classmethod
+    def of(cls, number: int) -> "Pid | None":
+        """Return the living process with this number, or `None`. One that has ended but was not waited for
+        counts as ended."""
+        stat = Path(f"/proc/{number}/stat")
+        if _BOOT.exists():
+            try:
+                # The name in parentheses may hold anything: what follows its last one is regular (proc(5)).
+                fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+                boot = _BOOT.read_text().strip()
+            except OSError:
+                return None
+            return None if fields[0] in "ZX" else cls(number, f"{fields[19]}@{boot}")
+        command = ["ps", "-o", "stat=,lstart=", "-p", str(number)]
+        told = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+        return None if not told or told[0].startswith("Z") else cls(number, "_".join(told[1:]))
+
+
+class ReplicaProcess:
+    """One replica's directory, and the process that runs it, if one does."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.name = directory.name
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        """Where its log is, as `tetrarch init` sets it up."""
+        return self.directory / LOG_FILE
+
+    def running(self) -> Pid | None:
+        """Return the process that runs this replica, or `None`."""
+        if self._child is not None and self._child.poll() is not None:
+            self._child = None
+        try:
+            with (self.directory / PID_FILE).open("rb") as file:
+                number, started = file.read(MAX_PID_FILE_BYTES).decode().split()
+            noted = Pid(int(number), started)
+        except (OSError, ValueError):
+            return None
+        return noted if Pid.of(noted.number) == noted else None
+
+    def pid_number(self) -> int | None:
+        """Return the number of the process that runs this replica, or `None`."""
+        pid = self.running()
+        return None if pid is None else pid.number
+
+    def start(self, arguments: Sequence[str] = ()) -> Pid:
+        """Start the replica as a process of its own session. Raises `AlreadyRunning`, `OSError`."""
+        running = self.running()
+        if running is not None:
+            raise AlreadyRunning(f"{self.name} runs already, as process {running.number}")
+        command = [sys.executable, "-m", "tetrarch", "node", str(self.directory), *arguments]
+        with (self.directory / ERROR_FILE).open("wb") as errors:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                start_new_session=True,
+                close_fds=True,
+            )
+        self._child = child
+        pid = Pid.of(child.pid)
+        if pid is None:
+            raise OSError(f"{self.name} ended at once: {self.last_words()}")
+        write_pid(self.directory, pid)
+        return pid
+
+    def ended(self) -> bool:
+        """Whether the process that `start` started has ended."""
+        return self._child is not None and self._child.poll() is not None
+
+    def last_words(self) -> str:
+        """Return the last line that the process wrote outside its log, or an empty text."""
+        try:
+            with (self.directory / ERROR_FILE).open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - MAX_ERROR_BYTES))
+                lines = file.read().decode(errors="replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to the replica's process; returns whether there is one."""
+        pid = self.running()
+        return pid is not None and _send(pid, number)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until no process runs the replica any more; returns whether that is so."""
+        until = time.monotonic() + seconds
+        while self.running() is not None:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(POLL_SECONDS)
+        with suppress(OSError):
+            (self.directory / PID_FILE).unlink()
+        return True
+
+    def kill(self) -> bool:
+        """Kill the replica's process as a crash would (SIGKILL), and wait for its end."""
+        killed = self.signal(signal.SIGKILL)
+        self.wait(STOP_SECONDS)
+        return killed
+
+
+class LocalNetwork:
+    """All replicas of one network directory, on this machine."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises `ConfigurationError` where `directory` holds no network."""
+        self.directory = directory
+        self.genesis = load_genesis(directory / "genesis.json")
+        self.replicas = tuple(ReplicaProcess(directory / member.name) for member in self.genesis.members)
+
+    def require_all(self) -> None:
+        """Raise `ConfigurationError` where a replica's files are not in this directory."""
+        for replica in self.replicas:
+            if not (replica.directory / "node.toml").is_file():
+                raise ConfigurationError(replica.directory / "node.toml", "", "there is no such file")
+
+    def start(self) -> list[ReplicaProcess]:
+        """Start every replica that does not run; returns those that were started. Raises `OSError`."""
+        started = []
+        for replica in self.replicas:
+            if replica.running() is None:
+                replica.start()
+                started.append(replica)
+        return started
+
+    def stop(self, seconds: float = STOP_SECONDS) -> dict[str, str]:
+        """Stop every replica: asked first, killed if it takes longer than `seconds`.
+
+        Returns what happened, by name: `stopped`, `killed`, or `was not running`.
+        """
+        asked = [replica for replica in self.replicas if replica.signal(signal.SIGTERM)]
+        until = time.monotonic() + seconds
+        outcome = {replica.name: "was not running" for replica in self.replicas}
+        for replica in asked:
+            if replica.wait(max(0.0, until - time.monotonic())):
+                outcome[replica.name] = "stopped"
+            else:
+                replica.kill()
+                outcome[replica.name] = "killed"
+        return outcome
+
+    def kill(self) -> None:
+        """Kill every replica that runs."""
+        for replica in self.replicas:
+            replica.kill()
+
+
+@contextmanager
+def registered(directory: Path) -> Iterator[None]:
+    """Keep a pid file for the present process as the runner of a replica. Raises `AlreadyRunning`."""
+    own = Pid.of(os.getpid())
+    running = ReplicaProcess(directory).running()
+    if running is not None and running != own:
+        raise AlreadyRunning(f"{directory.name} runs already, as process {running.number}")
+    if own is not None:
+        with suppress(OSError):
+            write_pid(directory, own)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            (directory / PID_FILE).unlink()
+
+
+def write_pid(directory: Path, pid: Pid) -> None:
+    """Note which process runs the replica in `directory`. Raises `OSError`."""
+    beside = directory / f".{PID_FILE}.{os.getpid()}"
+    beside.write_text(f"{pid.number} {pid.started}\n")
+    beside.replace(directory / PID_FILE)
+
+
+def _send(pid: Pid, number: int) -> bool:
+    """Signal exactly this process: the handle keeps its number from being used anew between look and blow."""
+    try:
+        handle = os.pidfd_open(pid.number)
+    except (AttributeError, OSError):
+        handle = -1
+    try:
+        if Pid.of(pid.number) != pid:
+            return False
+        if handle >= 0:
+            signal.pidfd_send_signal(handle, number)
+        else:
+            os.kill(pid.number, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        if handle >= 0:
+            os.close(handle)
+    return True

@@ -1,0 +1,75 @@
+"""Asking every replica once what it is doing: for `status`, and for whoever waits until a network is up.
+
+What lives here: one question to each, all at the same time. What must not be known here: where replicas are
+found (a `Dialer` knows), and how the answers are shown. Nothing said here is proven: it is for people.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from msgspec import Struct
+
+from crypto.errors import CodecError
+from crypto.roster import MemberId
+from ledger.genesis import Genesis
+from tetrarch.client.transport import Dialer
+from tetrarch.wire import TO_CLIENTS, AskStatus, FrameDecoder, StatusReply, pack
+
+ANSWER_SECONDS: Final = 3.0
+"""How long one replica may take to be dialled and to answer; it takes some ms unless its machine is busy."""
+
+MAX_ANSWER_BYTES: Final = 256 * 1024
+"""A status has some hundred counters at most."""
+
+
+class Report(Struct, frozen=True):
+    """One replica's answer, or why there is none."""
+
+    member: MemberId
+    name: str
+    reply: StatusReply | None
+    cause: str = ""
+
+
+async def survey(genesis: Genesis, dialer: Dialer, seconds: float = ANSWER_SECONDS) -> list[Report]:
+    """Return every replica's report, in the order of members, after `seconds` at the latest."""
+    asks = [
+        _ask(MemberId(place), member.name, dialer, seconds) for place, member in enumerate(genesis.members)
+    ]
+    return list(await asyncio.gather(*asks))
+
+
+async def _ask(member: MemberId, name: str, dialer: Dialer, seconds: float) -> Report:
+    try:
+        async with asyncio.timeout(seconds):
+            return Report(member, name, await _answer(member, dialer))
+    except TimeoutError:
+        return Report(member, name, None, "it does not answer")
+    except (OSError, CodecError) as error:
+        return Report(member, name, None, " ".join(str(error).split()) or type(error).__name__)
+
+
+async def _answer(member: MemberId, dialer: Dialer) -> StatusReply:
+    """Dial one replica and return its status. Raises `OSError`, `CodecError` for what is no status."""
+    decoder = FrameDecoder(TO_CLIENTS, MAX_ANSWER_BYTES)
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def receive(frame: bytes) -> None:
+        if not answer.done():
+            answer.set_result(frame)
+
+    connection = await dialer.dial(member, receive)
+    closed = asyncio.ensure_future(connection.wait_closed())
+    try:
+        connection.send(pack(AskStatus(1)))
+        waited: list[asyncio.Future[Any]] = [answer, closed]
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise OSError(f"the connection was closed: {closed.result()}")
+        reply = decoder.decode(answer.result())
+    finally:
+        closed.cancel()
+        connection.close()
+    if not isinstance(reply, StatusReply):
+        raise CodecError(f"it answers {type(reply).__name__} to a question for its status")
+    return reply
