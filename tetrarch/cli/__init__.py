@@ -1,0 +1,104 @@
+"""The command line, `tetrarch`: parses arguments, prints, and turns outcomes into exit codes.
+
+Each command lives in a module of its own, which is imported when the command is called: `tetrarch --help` and
+wrong arguments cost nothing more than click.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from tetrarch.cli.output import INTERRUPTED, Exit, Stop, error_line, exit_code_of
+
+COMMANDS = {
+    "init": ("tetrarch.cli.init:init", "Make a network: keys, certificates, configuration."),
+    "up": ("tetrarch.cli.run:up", "Run all replicas of a network on this machine."),
+    "down": ("tetrarch.cli.run:down", "Stop all replicas of a network on this machine."),
+    "node": ("tetrarch.cli.run:node", "Run one replica in the foreground."),
+    "dev": ("tetrarch.cli.run:dev", "A throw-away network in one word."),
+    "status": ("tetrarch.cli.status:status", "Show what every replica is doing."),
+    "tx": ("tetrarch.cli.tx:tx", "Submit transactions, and look them up."),
+    "get": ("tetrarch.cli.get:get", "Read a key, with its proof verified."),
+    "receipt": ("tetrarch.cli.receipt:receipt", "Fetch receipts, and verify them offline."),
+    "audit": ("tetrarch.cli.audit:audit", "Verify the stores of replicas offline."),
+    "bench": ("tetrarch.cli.bench:bench", "Measure throughput and latency with everything on."),
+    "demo": ("tetrarch.cli.demo:demo", "The whole story in one run."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names, in the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            click.echo(f"tetrarch {version('tetrarch')}")
+        except PackageNotFoundError:
+            click.echo("tetrarch, not installed: run from its source")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
+)
+def cli() -> None:
+    """A ledger that several replicas keep together, some of which may lie.
+
+    Every command takes --json. Exit codes: 0 fine, 1 the check failed, 2 usage, 3 unreachable, 4 incomplete.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        code: Any = cli.main(arguments, prog_name="tetrarch", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except Stop as stop:
+        click.echo(f"tetrarch: {stop}", err=True)
+        return stop.code
+    except BrokenPipeError:
+        # Who reads has seen enough; without this, the interpreter would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.INCOMPLETE
+    except Exception as error:
+        known = exit_code_of(error)
+        if known is None:
+            raise
+        click.echo(f"tetrarch: {error_line(error)}", err=True)
+        return known
+    return code if isinstance(code, int) else Exit.FINE
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())

@@ -1,0 +1,79 @@
+"""From what a user types as DIR to a client: where its client.toml is, and which key it needs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from crypto.keys import Signer
+    from ledger.genesis import Genesis
+    from tetrarch.client.async_client import AsyncClient
+    from tetrarch.client.config import ClientConfig
+    from tetrarch.client.transport import Dialer
+
+CLIENT_FILE = "client.toml"
+
+network_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+"""A network's directory, or a client.toml."""
+
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 86_400),
+    help="Seconds to wait for the outcome.  [default: client.toml's]",
+)
+
+
+def config_of(directory: Path) -> "ClientConfig":
+    """Return the client configuration in a network's directory (or file). Raises `ConfigurationError`."""
+    from tetrarch.client.config import ClientConfig
+
+    return ClientConfig.load(directory / CLIENT_FILE if directory.is_dir() else directory)
+
+
+def dialer_of(directory: Path) -> "Dialer":
+    """Return what opens connections to the replicas of a network. Raises `ConfigurationError`."""
+    return config_of(directory).dialer()
+
+
+def genesis_of(directory: Path) -> "Genesis":
+    """Return the genesis that a client configuration names. Raises `ConfigurationError`."""
+    return config_of(directory).trust.genesis
+
+
+def reading_client(directory: Path) -> "AsyncClient":
+    """Return a client that signs nothing of worth: no key is opened for reading. To be made in a loop."""
+    from crypto.keys import SigningKey
+    from tetrarch.client.async_client import AsyncClient
+
+    config = config_of(directory)
+    return AsyncClient(config.trust, SigningKey.generate(), config.dialer(), tuning=config.tuning)
+
+
+def writing_client(
+    config: "ClientConfig", password: bytes | Callable[[], bytes], keep_settled: int = 0
+) -> "AsyncClient":
+    """Return the client that a client.toml describes. To be made in a loop.
+
+    `keep_settled`: how many idempotency keys the outbox must remember, if the file says less.
+    """
+    from msgspec.structs import replace as struct_replace
+
+    from tetrarch.client.async_client import AsyncClient
+
+    signer: Signer = config.signer(password)
+    tuning = config.tuning
+    if keep_settled > tuning.keep_settled:
+        tuning = struct_replace(tuning, keep_settled=keep_settled)
+        config = replace(config, tuning=tuning)
+    return AsyncClient(
+        config.trust, signer, config.dialer(), outbox=config.open_outbox(), tuning=config.tuning
+    )
+
+
+def ask_password() -> bytes:
+    """Ask for the password of a key on the terminal."""
+    password: str = click.prompt("Password of the signing key", hide_input=True, err=True)
+    return password.encode()

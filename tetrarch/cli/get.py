@@ -1,0 +1,63 @@
+"""`tetrarch get`: a verified read."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tetrarch.cli.connect import network_argument, reading_client, timeout_option
+from tetrarch.cli.output import Exit, json_option, print_json
+
+if TYPE_CHECKING:
+    from tetrarch.client.reading import Verified
+
+
+@click.command()
+@network_argument
+@click.argument("key", metavar="KEY")
+@click.option(
+    "--min-height", type=click.IntRange(0), default=0, help="As of this block or a later one (a receipt's)."
+)
+@timeout_option
+@json_option
+def get(directory: Path, key: str, min_height: int, timeout: float | None, as_json: bool) -> int:
+    """Read KEY from the state, with its proof verified.
+
+    KEY is, for kv, the key itself; for assets, account/NAME; for notary, document/DIGEST.
+
+    Exit code 1 if the key is proven to be absent.
+    """
+    import asyncio
+
+    async def work() -> "Verified":
+        async with reading_client(directory) as client:
+            return await client.get(key, min_height, timeout)
+
+    verified = asyncio.run(work())
+    try:
+        value = verified.value
+    except ValueError:
+        value = None
+    if as_json:
+        print_json(
+            {
+                "key": key,
+                "present": verified.present,
+                "value": value,
+                "raw": None if verified.raw is None else verified.raw.hex(),
+                "height": verified.height,
+                "time": verified.time,
+                "block_hash": verified.block_hash.hex(),
+                "signers": list(verified.signers),
+            }
+        )
+    elif verified.raw is None:
+        click.echo(f"{key} is absent at height {verified.height} (proven)", err=True)
+    else:
+        click.echo(verified.raw.decode(errors="backslashreplace"))
+        click.echo(
+            f"proven at height {verified.height}, attested by members"
+            f" {', '.join(map(str, verified.signers))}",
+            err=True,
+        )
+    return Exit.FINE if verified.present else Exit.FAILED

@@ -1,0 +1,104 @@
+"""`tetrarch status`: what every replica says it is doing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tetrarch.cli.output import Exit, console, json_option, print_json
+
+if TYPE_CHECKING:
+    from tetrarch.survey import Report
+
+HEAD_CHARACTERS = 12
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@json_option
+def status(directory: Path, as_json: bool) -> int:
+    """Show view, height, head and lag of every replica. DIR is a network, or its client.toml.
+
+    Replicas say this of themselves; nothing of it is proven. Exit code 3 if fewer answer than a client has to
+    hear to believe, 4 if some do not.
+    """
+    import asyncio
+
+    from consensus.quorum import Quorums
+    from tetrarch.cli.connect import dialer_of, genesis_of
+    from tetrarch.survey import survey
+
+    genesis = genesis_of(directory)
+    reports = asyncio.run(survey(genesis, dialer_of(directory)))
+    if as_json:
+        print_json(rows(reports))
+    else:
+        show(reports)
+    reached = sum(report.reply is not None for report in reports)
+    if reached < Quorums.byzantine(len(reports)).weak:
+        return Exit.UNREACHABLE
+    return Exit.FINE if reached == len(reports) else Exit.INCOMPLETE
+
+
+def rows(reports: "Sequence[Report]") -> list[dict[str, Any]]:
+    """Return what is known of every replica, as plain values; `null` where it does not answer."""
+    highest = max((report.reply.height for report in reports if report.reply), default=0)
+    return [_row(report, highest) for report in reports]
+
+
+def _row(report: "Report", highest: int) -> dict[str, Any]:
+    reply = report.reply
+    row: dict[str, Any] = {"id": report.member, "name": report.name, "reachable": reply is not None}
+    if reply is None:
+        keys = ("view", "height", "head", "state_root", "lag", "role")
+        return row | dict.fromkeys(keys) | {"cause": report.cause}
+    return row | {
+        "view": reply.view,
+        "height": reply.height,
+        "head": reply.head.hex(),
+        "state_root": reply.state_root.hex(),
+        "lag": highest - reply.height,
+        "role": reply.role,
+        "leader": reply.leader,
+        "stable": reply.stable,
+        "last_vote": reply.last_vote,
+        "pending": reply.pending,
+        "waiting_for": reply.waiting_for,
+        "halted": reply.halted,
+        "block_time": reply.block_time,
+        "peers": list(reply.peers),
+        "ignored": dict(reply.ignored),
+        "memory_mb": round(reply.resident_bytes / 1e6, 1),
+        "uptime_s": reply.uptime_ms / 1000,
+    }
+
+
+def show(reports: "Sequence[Report]") -> None:
+    """Print the table."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("replica", no_wrap=True)
+    for name in ("role", "view", "height", "lag", "last vote", "head", "peers", "memory"):
+        table.add_column(name, justify="left" if name in ("role", "head") else "right", no_wrap=True)
+    for row in rows(reports):
+        if not row["reachable"]:
+            table.add_row(row["name"], "[red]unreachable[/]", "", "", "", "", row["cause"][:60], "", "")
+            continue
+        style = {"primary": "bold green", "backup": "green", "halted": "red"}.get(row["role"], "yellow")
+        table.add_row(
+            row["name"],
+            f"[{style}]{row['role']}[/]",
+            str(row["view"]),
+            f"{row['height']:,}",
+            f"{row['lag']:,}" if not row["lag"] else f"[yellow]{row['lag']:,}[/]",
+            f"{row['last_vote']:,}",
+            row["head"][:HEAD_CHARACTERS],
+            f"{sum(row['peers']) - 1}/{len(row['peers']) - 1}",
+            f"{row['memory_mb']:.0f} MB",
+        )
+    console().print(table)
+    for row in rows(reports):
+        if row["reachable"] and row["halted"]:
+            click.echo(f"{row['name']} takes no part: {row['halted']}", err=True)
