@@ -130,7 +130,8 @@ class Intake:
 def remembered(index: int, entry: Entry) -> Outcome:
     """Return the outcome that the outbox holds for a key, without the proof."""
     if entry.outcome == "committed":
-        return Outcome(index, entry.tx_id, "committed", idempotency_key=entry.key, height=Height(entry.height))
+        height = Height(entry.height)
+        return Outcome(index, entry.tx_id, "committed", idempotency_key=entry.key, height=height)
     if entry.outcome == "expired":
         error: TetrarchError = Expired(entry.tx_id)
         return Outcome(index, entry.tx_id, "expired", idempotency_key=entry.key, error=error)

@@ -163,7 +163,7 @@ class Links:
         self.all = tuple(links)
         self.acceptance = acceptance
         # Clients that all began with the same replica would leave it the work of proofs for everybody.
-        self._designated = random.randrange(len(self.all))
+        self._first = random.randrange(len(self.all))
 
     @property
     def up(self) -> list[Link]:
@@ -176,23 +176,17 @@ class Links:
         return sum(link.up for link in self.all) >= self.acceptance
 
     def designate(self) -> Link | None:
-        """Return the replica that is to send results and proofs: the same one, as long as it does."""
-        count = len(self.all)
-        for step in range(count):
-            link = self.all[(self._designated + step) % count]
-            if link.up:
-                self._designated = (self._designated + step) % count
-                return link
-        return None
+        """Return the replica that is to send results and proofs: the same one, as long as it can be used."""
+        return next(iter(self.in_turn()), None)
 
     def pass_over(self, link: Link) -> None:
-        """Designate another replica than `link`, if `link` is the designated one."""
-        if self.all[self._designated] is link:
-            self._designated = (self._designated + 1) % len(self.all)
+        """Designate the next replica after `link`, if `link` is the designated one."""
+        if self.designate() is link:
+            self._first = (self.all.index(link) + 1) % len(self.all)
 
     def in_turn(self) -> list[Link]:
         """Return the usable links, beginning with the designated one."""
-        return [link for link in (*self.all[self._designated :], *self.all[: self._designated]) if link.up]
+        return [link for link in (*self.all[self._first :], *self.all[: self._first]) if link.up]
 
     def causes(self) -> list[str]:
         """Why replicas cannot be used, one line each."""

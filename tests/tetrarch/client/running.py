@@ -1,0 +1,26 @@
+"""Running coroutines as tests, within a bound that only a hanging client reaches."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+def run(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make an ordinary test of a coroutine function."""
+
+    @functools.wraps(test)
+    def wrapped(*arguments: Any, **named: Any) -> None:
+        async def bounded() -> None:
+            async with asyncio.timeout(60):
+                await test(*arguments, **named)
+
+        asyncio.run(bounded())
+
+    return wrapped
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop turn until `condition` holds; `run` bounds it."""
+    while not condition():  # noqa: ASYNC110  # what changes is plain state of the doubles, no event
+        await asyncio.sleep(0)
