@@ -167,6 +167,13 @@ class Engine(Protocol):
         """Take a message whose signatures, nested ones included, have been verified at the door."""
         ...
 
+    def redundant(self, message: Signed[Any]) -> bool:
+        """Whether `message`, its signatures not verified yet, could change nothing: they need not be.
+
+        May be asked before `receive`. What contradicts an earlier statement is never redundant.
+        """
+        ...
+
     def learn(self, decision: Decision, now: Now) -> None:
         """Take a decision out of another member's store, its certificate and bodies verified."""
         ...

@@ -179,6 +179,23 @@ def on_commit(state: State, signed: Signed[Commit], _now: Now) -> Ignored | None
     return None
 
 
+def redundant(state: State, message: object) -> bool:
+    """Whether a vote is for what is settled here already, or below the watermark.
+
+    A vote for another digest than the settled one is not: it may be evidence.
+    """
+    if not isinstance(message, Prepare | Commit):
+        return False
+    if message.sequence <= state.low or message.view < state.log_view:
+        return True
+    slot = state.slots.get(message.sequence)
+    if slot is None or message.view != state.log_view:
+        return False
+    if isinstance(message, Commit):
+        return slot.committed == message.digest
+    return slot.voted_commit and slot.prepared_digest == message.digest
+
+
 def advance_slot(state: State, slot: Slot) -> None:
     """Cast the votes that `slot` allows now, and deliver what is committed."""
     _try_prepare(state, slot)

@@ -108,6 +108,10 @@ class Pbft:
         for kept in view_change.due_from_stash(state):
             self._handle(kept, now)
 
+    def redundant(self, message: Signed[Any]) -> bool:
+        """Whether an unverified vote comes too late to change anything here."""
+        return normal_case.redundant(self._state, message.message)
+
     def _handle(self, message: Signed[Any], now: Now) -> Ignored | None:
         state = self._state
         if state.halted is not None:

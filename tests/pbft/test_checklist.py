@@ -610,3 +610,16 @@ def test_votes_are_never_taken_without_a_signature_of_their_member() -> None:
     vote = b.prepare(3, b.proposal(1, 7))
     forged = structs.replace(vote, signature=Vote(MemberId(3), b.keys[2].sign(b"x")).signature)
     b.refuses(forged, "signature")
+
+
+def test_a_vote_for_what_is_settled_is_redundant_and_one_against_it_is_not() -> None:
+    b = Bench(me=2)
+    b.submit(7, 8)
+    p, other = b.propose(1, 7), b.proposal(1, 8)
+    late = b.door.open(b.commit(3, p))[0]
+    against = b.door.open(b.commit(3, other))[0]
+    assert not b.engine.redundant(late)
+    for member in (0, 1, 3):
+        b.hear(b.commit(member, p))
+    assert b.engine.redundant(late)
+    assert not b.engine.redundant(against)

@@ -41,7 +41,7 @@ from ledger.genesis import Genesis
 from ledger.ledger import Ledger
 from ledger.transaction import ParsedTransaction, parse_transaction
 from tetrarch.engines import Door
-from tetrarch.node.admission import Admission, Passed, Share
+from tetrarch.node.admission import Admission, Coming, Passed, Share
 from tetrarch.node.catch_up import CatchUp
 from tetrarch.node.certified import BlockJudge, Candidate, unverified
 from tetrarch.node.effects import ChecksWanted, ChunkNumber, ConnectionId, Counters, Effects, Level
@@ -66,7 +66,7 @@ class _Chunk:
     """Checks that are verified together, and what depends on them."""
 
     number: ChunkNumber
-    transactions: Sequence[ParsedTransaction]
+    transactions: Sequence[Coming]
     blocks: Sequence[tuple[Candidate, int]]
     """Served blocks, each with how many of the checks are its own."""
     checks: Sequence[Check]
@@ -196,7 +196,7 @@ class Heart:
 
     def turn(self, now: Now) -> Effects:
         """Do all that is due, within the budgets of one turn, and return what it wants done outside."""
-        for message in self._inbox.take():
+        for message in self._inbox.take(self.engine.redundant):
             self.engine.receive(message, now)
         self._offer(now)
         self._take_ranges(now)
@@ -247,7 +247,7 @@ class Heart:
         budget = self.limits.checks_per_turn
         # Clients' load must not keep a laggard from catching up.
         transactions = self._admission.take(budget // 4 if self._catch_up.waiting else budget)
-        checks = [parsed.check for parsed in transactions]
+        checks = [coming.parsed.check for coming in transactions]
         blocks: list[tuple[Candidate, int]] = []
         for block, member in self._catch_up.take(budget - len(checks)):
             try:

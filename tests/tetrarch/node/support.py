@@ -123,6 +123,9 @@ class ScriptedEngine:
         self.pool[request.id] = request
         return True
 
+    def redundant(self, message: Signed[Any]) -> bool:
+        return False
+
     def receive(self, message: Signed[Any], now: Now) -> None:
         self.received.append(message)
 
