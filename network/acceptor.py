@@ -15,7 +15,8 @@ from ipaddress import IPv6Address
 from typing import Final
 
 from network.address import Address
-from network.channel import Channel, Ending
+from network.bounds import Ending
+from network.channel import Channel
 from network.errors import ListenError, said
 from network.tally import Tally
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from crypto.tls import TlsError, require_peer
 from network.address import Address
-from network.channel import HEARTBEAT, Budget, Channel, ChannelLimits, Ending
+from network.bounds import Budget, ChannelLimits, Ending
+from network.channel import HEARTBEAT, Channel
 from network.errors import ConnectError, said
 from network.framing import check_payload
 from network.queue import FrameQueue

@@ -12,7 +12,8 @@ from typing import NewType, Protocol
 
 from network.acceptor import AcceptLimits, Acceptor
 from network.address import Address
-from network.channel import HEARTBEAT, Budget, Channel, ChannelLimits, Ending
+from network.bounds import Budget, ChannelLimits, Ending
+from network.channel import HEARTBEAT, Channel
 from network.framing import check_payload
 from network.queue import FrameQueue
 from network.session import Session

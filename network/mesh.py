@@ -26,7 +26,8 @@ from crypto.roster import MemberId
 from network.acceptor import AcceptLimits, Acceptor, report_fault
 from network.address import Address
 from network.backoff import Backoff
-from network.channel import HEARTBEAT, Budget, Channel, ChannelLimits, Ending
+from network.bounds import Budget, ChannelLimits, Ending
+from network.channel import HEARTBEAT, Channel
 from network.errors import said
 from network.framing import check_payload
 from network.hello import HELLO_BYTES, Hello

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from crypto.roster import MemberId
 from crypto.tls import TlsError, peer_fingerprint, require_peer
-from network.channel import Channel, Ending
+from network.bounds import Ending
+from network.channel import Channel
 from network.framing import frame
 from network.hello import Hello, RefusedHello
 from network.tally import Tally
