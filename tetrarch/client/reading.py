@@ -65,8 +65,7 @@ async def read(session: Session, key: str, min_height: int, deadline: float) -> 
     turns = Turns(session, deadline)
     while (turn := await turns.next()) is not None:
         link, patience = turn
-        answer = await link.ask(lambda request: AskRead(request, name, Height(min_height)), patience)
-        session.require_one_chain()
+        answer = await session.ask(link, lambda request: AskRead(request, name, Height(min_height)), patience)
         if not isinstance(answer, ReadReply):
             got = max(got, isinstance(answer, Unknown))
             continue
@@ -95,8 +94,7 @@ async def receipt(session: Session, tx_id: TxId, raw: bytes | None, deadline: fl
     turns = Turns(session, deadline)
     while (turn := await turns.next()) is not None:
         link, patience = turn
-        answer = await link.ask(lambda request: AskReceipt(request, tx_id), patience)
-        session.require_one_chain()
+        answer = await session.ask(link, lambda request: AskReceipt(request, tx_id), patience)
         if isinstance(answer, Unknown):
             absent.add(link.member)
             if len(absent) >= session.trust.quorum:
@@ -127,7 +125,7 @@ async def _transaction(
 ) -> bytes | None:
     """Fetch the block of a proven result, and return the transaction's bytes with a signature that holds."""
     height = answer.proven.header.height
-    reply = await link.ask(lambda request: AskBlocks(request, height, True), patience)
+    reply = await session.ask(link, lambda request: AskBlocks(request, height, True), patience)
     if not isinstance(reply, Blocks) or not reply.blocks:
         return None
     block = reply.blocks[0]

@@ -202,6 +202,14 @@ class Session:
     def _contradicted(self, height: Height, block_hash: Digest) -> bool:
         return self.witnesses.hash_at(height) not in (None, block_hash)
 
+    async def ask(self, link: Link, question: Callable[[int], Frame], patience: float) -> object:
+        """Ask one replica; after silence, another one is asked first from now on. Raises `ForkDetected`."""
+        answer = await link.ask(question, patience)
+        if answer is None:
+            self.links.pass_over(link)
+        self.require_one_chain()
+        return answer
+
     def distrust(self, link: Link, fault: ReplicaFault) -> None:
         """Part for a while with a replica that answered wrongly."""
         link.distrust(fault.check, fault.what)

@@ -1,0 +1,237 @@
+"""Verified reads and receipts by id: what is proven, how fresh it is, and who is asked next."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+import tetrarch
+from crypto.attestation import Height
+from crypto.keys import Signature
+from ledger.block import Block
+from tests.tetrarch.client import replicas as liars
+from tests.tetrarch.client.replicas import FAST, Network, Pipe, Replica, Silent
+from tests.tetrarch.client.running import run
+from tetrarch.wire import AskAttestation, AskRead, Attested, ReadReply
+
+
+def put(key: str, value: str = "1") -> dict[str, Any]:
+    return {"op": "put", "key": key, "value": value}
+
+
+@pytest.fixture(params=range(4))
+def first(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    member: int = request.param
+    monkeypatch.setattr("tetrarch.client.links.random.randrange", lambda _: member)
+    return member
+
+
+@run
+async def test_a_value_is_proven_and_so_is_an_absence() -> None:
+    network = Network()
+    async with network.client() as client:
+        receipt = await client.submit(put("a", "7"))
+        there = await client.get("a", min_height=receipt.height)
+        absent = await client.get("b")
+    assert (there.present, there.value, there.raw, there.height) == (True, "7", b'"7"', 1)
+    assert len(there.signers) >= network.trust.acceptance
+    assert (absent.present, absent.value) == (False, None)
+
+
+class OtherValue(Replica):
+    """Changes the value and keeps the proof."""
+
+    def on_read(self, pipe: Pipe, frame: AskRead) -> None:
+        value, proof = self.network.ledger.read(frame.key)
+        header = self.header(self.head)
+        wrong = None if value is not None else b'"9"'
+        pipe.answer(ReadReply(frame.request, self.attestation(self.head), header, wrong, proof))
+
+
+class OtherKey(Replica):
+    """Proves the value of another key."""
+
+    def on_read(self, pipe: Pipe, frame: AskRead) -> None:
+        value, proof = self.network.ledger.read(b"b")
+        header = self.header(self.head)
+        pipe.answer(ReadReply(frame.request, self.attestation(self.head), header, value, proof))
+
+
+class BrokenProof(Replica):
+    """Sends a proof that is none."""
+
+    def on_read(self, pipe: Pipe, frame: AskRead) -> None:
+        value, _ = self.network.ledger.read(frame.key)
+        header = self.header(self.head)
+        pipe.answer(ReadReply(frame.request, self.attestation(self.head), header, value, b"\x92"))
+
+
+class TooOld(Replica):
+    """Answers from its first block whatever was asked for."""
+
+    def on_read(self, pipe: Pipe, frame: AskRead) -> None:
+        value, proof = self.network.ledger.read(frame.key)
+        header = self.header(Height(1))
+        pipe.answer(ReadReply(frame.request, self.attestation(Height(1)), header, value, proof))
+
+
+@pytest.mark.parametrize(
+    "liar",
+    [
+        Silent,
+        OtherValue,
+        OtherKey,
+        BrokenProof,
+        TooOld,
+        liars.WrongSignature,
+        liars.OtherChain,
+        liars.Garbage,
+    ],
+)
+def test_no_replica_that_is_asked_first_can_mislead_a_reader(liar: type[Replica], first: int) -> None:
+    async def read() -> None:
+        network = Network()
+        asked = network.replace(first, liar)
+        async with network.client() as client:
+            await client.submit(put("b", "2"))
+            await client.submit(put("a", "1"))
+            receipt = await client.submit(put("a", "7"))
+            asked.taken.clear()
+        async with network.client() as client:
+            for _ in range(2):
+                assert (await client.get("a", min_height=receipt.height)).value == "7"
+            assert not (await client.get("absent", min_height=receipt.height)).present
+        assert asked.took(AskRead)
+
+    run(read)()
+
+
+def test_a_replica_that_lags_is_passed_over_for_a_fresh_read(first: int) -> None:
+    async def read() -> None:
+        network = Network()
+        network.replace(first, liars.Stale)
+        async with network.client() as client:
+            await client.submit(put("a", "1"))
+            receipt = await client.submit(put("a", "2"))
+            assert (await client.get("a", min_height=receipt.height)).value == "2"
+
+    run(read)()
+
+
+@run
+async def test_a_height_that_nobody_has_yet_is_waited_for() -> None:
+    network = Network()
+    async with network.client() as client:
+        await client.submit(put("a", "1"))
+        reading = asyncio.ensure_future(client.get("a", min_height=2))
+        await asyncio.sleep(0)
+        await client.submit(put("a", "2"))
+        assert (await reading).value == "2"
+
+
+@run
+async def test_a_read_that_cannot_be_served_in_time_says_how_many_replied() -> None:
+    network = Network()
+    async with network.client() as client:
+        await client.submit(put("a", "1"))
+        with pytest.raises(tetrarch.NotEnoughReplies) as caught:
+            await client.get("a", min_height=1000, timeout=0.05)
+    assert (caught.value.got, caught.value.need) == (1, 2)
+
+
+@run
+async def test_a_read_without_enough_replicas_is_unreachable() -> None:
+    network = Network()
+    for replica in network.replicas[:3]:
+        replica.stop()
+    tuning = msgspec.structs.replace(FAST, connect_timeout_ms=30)
+    async with network.client(tuning=tuning) as client:
+        with pytest.raises(tetrarch.Unreachable):
+            await client.get("a")
+
+
+class AttestsAnything(Replica):
+    """Attests whatever header it sends with a reading, and nothing else."""
+
+    def on_frame(self, pipe: Pipe, frame: Any) -> None:
+        if isinstance(frame, AskAttestation):
+            pipe.answer(Attested(frame.request, self.attest(frame.height, liars.OtherChain.mark)))
+        else:
+            super().on_frame(pipe, frame)
+
+
+@run
+async def test_f_wrong_attestations_do_not_stop_a_reader() -> None:
+    network = Network(7)
+    network.replace(2, AttestsAnything)
+    network.replace(5, liars.WrongSignature)
+    async with network.client() as client:
+        await client.submit(put("a", "1"))
+        for _ in range(10):
+            assert (await client.get("a")).value == "1"
+
+
+class OtherSignatures(Replica):
+    """Serves blocks in which the senders' signatures were exchanged: ids and roots stay the same."""
+
+    def blocks(self, first: Height) -> list[Block]:
+        return [
+            msgspec.structs.replace(
+                block, transactions=tuple(Signature(bytes(64)) + raw[64:] for raw in block.transactions)
+            )
+            for block in super().blocks(first)
+        ]
+
+
+class OtherBlock(Replica):
+    """Serves no transactions."""
+
+    def blocks(self, first: Height) -> list[Block]:
+        empty: Sequence[Block] = [
+            msgspec.structs.replace(block, transactions=(), results=()) for block in super().blocks(first)
+        ]
+        return list(empty)
+
+
+@pytest.mark.parametrize(
+    "liar", [Silent, OtherSignatures, OtherBlock, liars.WrongResult, liars.WrongPath, liars.OtherChain]
+)
+def test_a_receipt_by_id_verifies_whoever_is_asked_first(liar: type[Replica], first: int) -> None:
+    async def fetch() -> None:
+        network = Network()
+        async with network.client() as client:
+            receipt = await client.submit(put("a"))
+        network.replace(first, liar)
+        async with network.client() as client:
+            fetched = await client.receipt(receipt.tx_id)
+        assert fetched.transaction == receipt.transaction
+        assert fetched.verify(network.trust).height == receipt.height
+
+    run(fetch)()
+
+
+@run
+async def test_status_tells_of_every_replica_and_why_one_is_missing() -> None:
+    network = Network()
+    network.replicas[2].stop()
+    network.replace(3, Silent)
+    async with network.client() as client:
+        await client.submit(put("a"))
+        found = await client.status()
+    assert [state.reachable for state in found] == [True, True, False, False]
+    assert [state.name for state in found] == [f"replica-{member}" for member in range(4)]
+    assert found[0].reply is not None
+    assert found[0].reply.height == 1
+    assert "is down" in found[2].cause
+    assert "did not answer" in found[3].cause
+
+
+@run
+async def test_status_of_a_network_that_is_down_is_still_told() -> None:
+    network = Network()
+    for replica in network.replicas:
+        replica.stop()
+    async with network.client(tuning=msgspec.structs.replace(FAST, connect_timeout_ms=20)) as client:
+        assert not any(state.reachable for state in await client.status())
