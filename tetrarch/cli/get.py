@@ -27,13 +27,13 @@ def get(directory: Path, key: str, min_height: int, timeout: float | None, as_js
 
     Exit code 1 if the key is proven to be absent.
     """
-    import asyncio
+    from tetrarch.event_loop import run
 
     async def work() -> "Verified":
         async with reading_client(directory) as client:
             return await client.get(key, min_height, timeout)
 
-    verified = asyncio.run(work())
+    verified = run(work())
     try:
         value = verified.value
     except ValueError:

@@ -34,7 +34,7 @@ def receipt() -> None:
 @json_option
 def get_receipt(directory: Path, tx_id: str, output: Path, timeout: float | None, as_json: bool) -> int:
     """Fetch the receipt of an executed transaction, verify it, and save it."""
-    import asyncio
+    from tetrarch.event_loop import run
 
     wanted = parse_id(tx_id)
 
@@ -45,7 +45,7 @@ def get_receipt(directory: Path, tx_id: str, output: Path, timeout: float | None
             found.save(output)
             return found
 
-    found = asyncio.run(work())
+    found = run(work())
     if as_json:
         print_json(
             {

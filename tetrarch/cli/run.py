@@ -1,5 +1,6 @@
 """`tetrarch up`, `down`, `node` and `dev`: replicas as processes."""
 
+import signal
 import tempfile
 import time
 from contextlib import suppress
@@ -9,23 +10,16 @@ from typing import TYPE_CHECKING
 import click
 
 from tetrarch.cli.connect import ask_password
-from tetrarch.cli.output import Exit, console, error_line, fail, json_option, print_json
+from tetrarch.cli.output import Exit, error_line, fail, json_option, print_json
 
 if TYPE_CHECKING:
+    from ledger.genesis import Genesis
     from tetrarch.processes import LocalNetwork
-    from tetrarch.survey import Report
-
-UP_SECONDS = 60.0
-"""How long all replicas together may take to answer. A store of 100,000 blocks opens in some seconds."""
-
-PAUSE_SECONDS = 0.1
 
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--timeout", type=click.FloatRange(1, 3600), default=UP_SECONDS, show_default=True, help="Seconds."
-)
+@click.option("--timeout", type=click.FloatRange(1, 3600), default=60.0, show_default=True, help="Seconds.")
 @json_option
 def up(directory: Path, timeout: float, as_json: bool) -> int:
     """Run all replicas of the network in DIR on this machine, as processes that go on when this one ends.
@@ -33,11 +27,15 @@ def up(directory: Path, timeout: float, as_json: bool) -> int:
     Replicas that run already are left alone. Ends as soon as all of them answer.
     """
     from tetrarch.cli.status import show
+    from tetrarch.local_network import bring_up, faults
     from tetrarch.processes import LocalNetwork
 
     network = LocalNetwork(directory)
     network.require_all()
-    reports = start_and_wait(network, timeout)
+    try:
+        reports = bring_up(network, timeout)
+    except OSError as error:
+        fail(Exit.FAILED, f"a replica cannot be started: {error_line(error)}")
     if as_json:
         print_json(
             [
@@ -54,39 +52,15 @@ def up(directory: Path, timeout: float, as_json: bool) -> int:
         )
     else:
         show(reports)
-    if any(report.reply is None for report in reports):
-        for replica, report in zip(network.replicas, reports, strict=True):
-            if report.reply is None:
-                reason = replica.last_words() or report.cause
-                click.echo(f"tetrarch: {replica.name}: {reason} (log: {replica.log})", err=True)
+    silent = faults(network, reports)
+    if silent:
+        for line in silent:
+            click.echo(f"tetrarch: {line}", err=True)
         return Exit.UNREACHABLE
     if not as_json:
         click.echo(f"\nAll {len(reports)} replicas answer. Logs: {directory}/replica-*/node.log")
         click.echo(f"Stop them with: tetrarch down {directory}")
     return Exit.FINE
-
-
-def start_and_wait(network: "LocalNetwork", seconds: float) -> "list[Report]":
-    """Start what does not run, and return the last reports: when all answer, one has ended, or time is up."""
-    import asyncio
-
-    from tetrarch.cli.connect import dialer_of
-    from tetrarch.survey import survey
-
-    try:
-        network.start()
-    except OSError as error:
-        fail(Exit.FAILED, f"a replica cannot be started: {error_line(error)}")
-    dialer = dialer_of(network.directory)
-    until = time.monotonic() + seconds
-    while True:
-        reports = asyncio.run(survey(network.genesis, dialer))
-        waiting = [
-            replica for replica, report in zip(network.replicas, reports, strict=True) if report.reply is None
-        ]
-        if not waiting or time.monotonic() >= until or all(replica.ended() for replica in waiting):
-            return reports
-        time.sleep(PAUSE_SECONDS)
 
 
 @click.command()
@@ -154,61 +128,69 @@ def dev(application: str, replicas: int, keep: bool, as_json: bool) -> int:
     """Run a throw-away network until Ctrl-C, and print where it is and how to talk to it."""
     import shutil
 
-    from tetrarch.network_setup import NetworkPlan, SetupError, check_size, local_hosts, make_network
-    from tetrarch.processes import LocalNetwork
+    from tetrarch.local_network import NotRunning, throw_away
+    from tetrarch.network_setup import NetworkPlan, SetupError, check_size, local_hosts
 
+    signal.signal(signal.SIGTERM, _interrupt)
     home = Path(tempfile.mkdtemp(prefix="tetrarch-dev-"))
-    directory = home / "net"
     try:
         check_size(replicas, development=True)
         plan = NetworkPlan(local_hosts(replicas), application=application, development=True)
-        genesis = make_network(directory, plan)
-        network = LocalNetwork(directory)
-        try:
-            return _run_dev(network, application, genesis.chain_id.hex(), as_json)
-        finally:
-            network.stop()
+        with throw_away(home / "net", plan) as (network, genesis):
+            _tell_dev(network, genesis, as_json)
+            with suppress(KeyboardInterrupt):
+                while True:
+                    time.sleep(3600)
     except SetupError as error:
         fail(Exit.USAGE, str(error))
+    except NotRunning as error:
+        fail(Exit.UNREACHABLE, str(error))
     finally:
         if keep:
-            click.echo(f"kept: {directory}", err=True)
+            click.echo(f"kept: {home / 'net'}", err=True)
         else:
             shutil.rmtree(home, ignore_errors=True)
+    return Exit.FINE
 
 
-def _run_dev(network: "LocalNetwork", application: str, chain: str, as_json: bool) -> int:
+def _interrupt(_number: int, _frame: object) -> None:
+    """Whatever ends `dev` must end its replicas too."""
+    raise KeyboardInterrupt
+
+
+def _tell_dev(network: "LocalNetwork", genesis: "Genesis", as_json: bool) -> None:
     from tetrarch.cli.init import EXAMPLES
-    from tetrarch.cli.status import show
 
-    reports = start_and_wait(network, UP_SECONDS)
     directory = network.directory
+    chain, client = genesis.chain_id.hex(), directory / "client.toml"
     if as_json:
         print_json(
             {
                 "directory": str(directory),
                 "chain_id": chain,
-                "client": str(directory / "client.toml"),
-                "reachable": [report.reply is not None for report in reports],
+                "client": str(client),
+                "replicas": [
+                    {"name": replica.name, "pid": replica.pid_number(), "log": str(replica.log)}
+                    for replica in network.replicas
+                ],
             }
         )
-    else:
-        show(reports)
-        lines = (
-            "",
-            f"A network of {len(reports)} for as long as this runs: chain {chain}",
-            f"  client  {directory / 'client.toml'}",
-            f"  key     {directory / 'client.key'} (plain)",
-            f"  try     tetrarch tx submit {directory} '{EXAMPLES.get(application, '{…}')}'",
-            f"  python  Client.open({str(directory / 'client.toml')!r})",
-            "Ctrl-C stops it and removes it.",
-        )
-        console().print("\n".join(lines), markup=False)
-    if any(report.reply is None for report in reports):
-        for replica in network.replicas:
-            click.echo(f"tetrarch: {replica.name}: {replica.last_words()}", err=True)
-        return Exit.UNREACHABLE
-    with suppress(KeyboardInterrupt):
-        while True:
-            time.sleep(3600)
-    return Exit.FINE
+        return
+    click.echo(f"A network of {len(network.replicas)} for as long as this runs: chain {chain}")
+    click.echo(f"  client  {client}")
+    click.echo(f"  key     {directory / 'client.key'} (plain)")
+    for name, address in client_addresses(client):
+        click.echo(f"  {name}  {address}")
+    example = EXAMPLES.get(genesis.application, "{…}")
+    click.echo(f"  try     tetrarch tx submit {directory} '{example}'")
+    click.echo(f"  python  Client.open({str(client)!r})")
+    click.echo("Ctrl-C stops it and removes it.")
+
+
+def client_addresses(client: Path) -> list[tuple[str, str]]:
+    """Return name and address of every replica that a client.toml names."""
+    from tetrarch.client.config import ClientConfig
+
+    config = ClientConfig.load(client)
+    members = config.trust.genesis.members
+    return [(members[member].name, str(endpoint.address)) for member, endpoint in config.endpoints.items()]

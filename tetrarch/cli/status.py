@@ -23,14 +23,13 @@ def status(directory: Path, as_json: bool) -> int:
     Replicas say this of themselves; nothing of it is proven. Exit code 3 if fewer answer than a client has to
     hear to believe, 4 if some do not.
     """
-    import asyncio
-
     from consensus.quorum import Quorums
     from tetrarch.cli.connect import dialer_of, genesis_of
+    from tetrarch.event_loop import run
     from tetrarch.survey import survey
 
     genesis = genesis_of(directory)
-    reports = asyncio.run(survey(genesis, dialer_of(directory)))
+    reports = run(survey(genesis, dialer_of(directory)))
     if as_json:
         print_json(rows(reports))
     else:

@@ -86,8 +86,7 @@ def submit_file(
     as_json: bool,
 ) -> int:
     """Submit a file, tell what became of each line, and return the exit code."""
-    import asyncio
-
+    from tetrarch.event_loop import run
     from tetrarch.journal import Journal, submit_journal
 
     journal = Journal(path)
@@ -102,7 +101,7 @@ def submit_file(
             else:
                 await tell_people(outcomes, tally, journal)
 
-    asyncio.run(work())
+    run(work())
     if not as_json:
         show_summary(tally)
     return verdict(kind for kind, count in tally.kinds.items() if count)

@@ -111,7 +111,7 @@ def _submit_one(
     save_receipt: Path | None,
     as_json: bool,
 ) -> int:
-    import asyncio
+    from tetrarch.event_loop import run
 
     async def work() -> "list[Outcome]":
         async with writing_client(config, password) as client:
@@ -122,7 +122,7 @@ def _submit_one(
                     receipt.save(save_receipt)
         return outcomes
 
-    [outcome] = asyncio.run(work())
+    [outcome] = run(work())
     row = outcome_row(1, outcome)
     if as_json:
         print_json(row)
@@ -140,7 +140,7 @@ def _submit_one(
 @json_option
 def get_transaction(directory: Path, tx_id: str, timeout: float | None, as_json: bool) -> int:
     """Show what became of the transaction with the id TXID, proven by replicas."""
-    import asyncio
+    from tetrarch.event_loop import run
 
     wanted = parse_id(tx_id)
 
@@ -148,7 +148,7 @@ def get_transaction(directory: Path, tx_id: str, timeout: float | None, as_json:
         async with reading_client(directory) as client:
             return await client.outcome(wanted, timeout)
 
-    row = outcome_row(1, asyncio.run(work()))
+    row = outcome_row(1, run(work()))
     if as_json:
         print_json(row)
     else:
