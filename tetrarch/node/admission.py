@@ -82,6 +82,19 @@ class Passed:
 Origin = Submission | Passed
 
 
+class Coming:
+    """Bytes that wait for their check, and all who sent them."""
+
+    __slots__ = ("origins", "parsed", "taken", "urgent")
+
+    def __init__(self, parsed: ParsedTransaction, origin: Origin, urgent: bool) -> None:
+        self.parsed = parsed
+        self.origins: list[Origin] = [origin]
+        self.urgent = urgent
+        self.taken = False
+        """Handed out for its check."""
+
+
 class Admission:
     """Transactions that wait for their check, and those that the engine holds."""
 
@@ -103,13 +116,14 @@ class Admission:
         self._limits = limits
         self._counters = counters
         self.pooled = Pooled(self._chain_id, self._max_bytes)
-        self._coming: dict[bytes, list[Origin]] = {}
-        self._coming_ids: set[TxId] = set()
-        """Asked for membership and intersections only, never iterated."""
+        self._coming: dict[bytes, Coming] = {}
+        self._coming_ids: dict[TxId, Coming] = {}
+        """The last that came with each id: bad bytes may displace good ones here, but not above."""
         self._coming_bytes = 0
         self._overtaken: dict[TxId, Height] = {}
-        self._urgent: deque[ParsedTransaction] = deque()
-        self._queue: deque[ParsedTransaction] = deque()
+        self._urgent: deque[Coming] = deque()
+        """What the engine waits for, and what members relayed: also in the queue if it stood there before."""
+        self._queue: deque[Coming] = deque()
         self._wanted: dict[TxId, int] = {}
         self._complete: list[Submission] = []
 
@@ -118,26 +132,30 @@ class Admission:
         """Whether transactions wait to be handed out for their check."""
         return bool(self._queue or self._urgent)
 
-    def offer(self, raws: Sequence[bytes], origin: Origin, wall: Millis) -> None:
-        """Take up transactions as received. `wall`: this replica's clock, ms since the epoch."""
+    def offer(self, raws: Sequence[bytes], origin: Origin, now: Now) -> None:
+        """Take up transactions as received."""
         coming, held, chain_id, limit = self._coming, self.pooled, self._chain_id, self._max_bytes
         fresh: list[ParsedTransaction] = []
         for raw in raws:
-            origins = coming.get(raw)
-            if origins is not None:
-                self._join(raw, origins, origin)
+            entry = coming.get(raw)
+            if entry is not None:
+                self._join(entry, origin)
                 continue
             try:
                 parsed = parse_transaction(raw, chain_id, limit)
             except TransactionRefused as refusal:
                 self._refuse(origin, raw, refusal)
                 continue
-            if parsed.id in held:
-                self._known(origin, parsed.id)
-            else:
+            known = held.get(parsed.id)
+            if known is None:
                 fresh.append(parsed)
+            elif isinstance(origin, Submission):
+                self._known(origin, parsed.id)
+            elif origin.relayed:
+                # Known, yet to be counted as this member's: what members relay is proposed first.
+                self._engine.submit(_request(known), now, origin.member)
         if fresh:
-            self._consider(fresh, origin, wall)
+            self._consider(fresh, origin, now.wall)
         if isinstance(origin, Submission) and not origin.open:
             self._complete.append(origin)
 
@@ -171,11 +189,12 @@ class Admission:
 
     def _enqueue(self, parsed: ParsedTransaction, origin: Origin, urgent: bool) -> None:
         raw, share, limits = parsed.raw, origin.share, self._limits
-        origins = self._coming.get(raw)
-        if origins is not None:
-            self._join(raw, origins, origin)
+        entry = self._coming.get(raw)
+        if entry is not None:
+            self._join(entry, origin)
             return
-        most = limits.coming_per_member if isinstance(origin, Passed) else limits.coming_per_connection
+        passed = isinstance(origin, Passed)
+        most = limits.coming_per_member if passed else limits.coming_per_connection
         if (
             share.coming >= most
             or len(self._coming) >= limits.coming
@@ -183,99 +202,145 @@ class Admission:
         ):
             self._refuse(origin, raw, _TOO_MANY)
             return
-        self._coming[raw] = [origin]
-        self._coming_ids.add(parsed.id)
+        entry = Coming(parsed, origin, urgent or passed)
+        self._coming[raw] = self._coming_ids[parsed.id] = entry
         self._coming_bytes += len(raw)
         share.coming += 1
         if isinstance(origin, Submission):
             origin.open += 1
-        (self._urgent if urgent else self._queue).append(parsed)
+        (self._urgent if entry.urgent else self._queue).append(entry)
 
-    def _join(self, raw: bytes, origins: list[Origin], origin: Origin) -> None:
+    def _join(self, entry: Coming, origin: Origin) -> None:
         """The same bytes wait already: this sender shares their fate."""
-        if len(origins) >= MAX_ORIGINS:
-            self._refuse(origin, raw, _TOO_MANY)
+        if len(entry.origins) >= MAX_ORIGINS:
+            self._refuse(origin, entry.parsed.raw, _TOO_MANY)
             return
-        origins.append(origin)
+        entry.origins.append(origin)
         if isinstance(origin, Submission):
             origin.open += 1
+        else:
+            self._promote(entry)
 
-    def take(self, budget: int) -> list[ParsedTransaction]:
-        """Return up to `budget` transactions to be checked now, those that the engine waits for first."""
-        urgent, queue = self._urgent, self._queue
-        chunk = [urgent.popleft() for _ in range(min(budget, len(urgent)))]
-        chunk += [queue.popleft() for _ in range(min(budget - len(chunk), len(queue)))]
+    def _promote(self, entry: Coming) -> None:
+        """Have it checked before what clients alone sent."""
+        if not entry.urgent:
+            entry.urgent = True
+            self._urgent.append(entry)
+
+    def take(self, budget: int) -> list[Coming]:
+        """Return up to `budget` transactions to be checked now.
+
+        What the engine waits for and what members relayed comes first: under load, proposals would otherwise
+        wait for the whole queue. A quarter is left to clients, so that members who relay junk do not starve
+        them. What was executed meanwhile is answered without a check.
+        """
+        chunk: list[Coming] = []
+        self._take_from(self._urgent, budget - budget // 4 if self._queue else budget, chunk)
+        self._take_from(self._queue, budget, chunk)
         return chunk
 
-    def settle(self, chunk: Sequence[ParsedTransaction], valid: Sequence[bool], now: Now) -> None:
-        """Hand those of `chunk` whose signatures hold to the engine, and answer for the others."""
-        coming, ids = self._coming, self._coming_ids
-        for parsed, holds in zip(chunk, valid, strict=True):
-            origins = coming.pop(parsed.raw)
-            ids.discard(parsed.id)
-            self._coming_bytes -= len(parsed.raw)
-            origins[0].share.coming -= 1
-            if not holds:
-                self._refuse_to_all(origins, parsed, _BAD_SIGNATURE)
-            elif parsed.id in self._overtaken and parsed.id not in self._wanted:
-                for origin in origins:
-                    self._executed(origin, parsed.id, self._overtaken[parsed.id])
-            elif self._submit(parsed, origins, now):
-                for origin in origins:
-                    self._known(origin, parsed.id)
+    def _take_from(self, queue: deque[Coming], budget: int, chunk: list[Coming]) -> None:
+        overtaken = self._overtaken
+        while queue and len(chunk) < budget:
+            entry = queue.popleft()
+            if entry.taken:
+                continue
+            entry.taken = True
+            if overtaken and entry.parsed.id in overtaken and entry.parsed.id not in self._wanted:
+                self._leave(entry)
+                self._answer_executed(entry)
             else:
-                self._refuse_to_all(origins, parsed, _POOL_FULL)
-            for origin in origins:
-                if isinstance(origin, Submission):
-                    origin.open -= 1
-                    if not origin.open:
-                        self._complete.append(origin)
-        if not coming:
-            self._overtaken.clear()
+                chunk.append(entry)
+
+    def settle(self, chunk: Sequence[Coming], valid: Sequence[bool], now: Now) -> None:
+        """Hand those of `chunk` whose signatures hold to the engine, and answer for the others."""
+        overtaken = self._overtaken
+        for entry, holds in zip(chunk, valid, strict=True):
+            self._leave(entry)
+            parsed = entry.parsed
+            if not holds:
+                self._answer_refused(entry, _BAD_SIGNATURE)
+            elif overtaken and parsed.id in overtaken and parsed.id not in self._wanted:
+                self._answer_executed(entry)
+            elif self._submit(parsed, entry.origins, now):
+                for origin in entry.origins:
+                    self._known(origin, parsed.id)
+                self._close(entry)
+            else:
+                self._answer_refused(entry, _POOL_FULL)
+        if not self._coming:
+            overtaken.clear()
+
+    def _leave(self, entry: Coming) -> None:
+        """It no longer waits."""
+        parsed = entry.parsed
+        del self._coming[parsed.raw]
+        if self._coming_ids.get(parsed.id) is entry:
+            del self._coming_ids[parsed.id]
+        self._coming_bytes -= len(parsed.raw)
+        entry.origins[0].share.coming -= 1
+
+    def _close(self, entry: Coming) -> None:
+        """Everybody who sent it was answered; submissions of which nothing else is open are complete."""
+        for origin in entry.origins:
+            if isinstance(origin, Submission):
+                origin.open -= 1
+                if not origin.open:
+                    self._complete.append(origin)
+
+    def _answer_executed(self, entry: Coming) -> None:
+        for origin in entry.origins:
+            self._executed(origin, entry.parsed.id, self._overtaken[entry.parsed.id])
+        self._close(entry)
+
+    def _answer_refused(self, entry: Coming, refusal: TransactionRefused) -> None:
+        for origin in entry.origins:
+            self._refuse(origin, entry.parsed.raw, refusal)
+        self._close(entry)
 
     def _submit(self, parsed: ParsedTransaction, origins: Sequence[Origin], now: Now) -> bool:
-        """Submit for the first sender whose quota has room; returns whether the engine holds it."""
-        request = Request(parsed.id, parsed.transaction.valid_until, parsed.raw)
+        """Submit for every sender whose quota counts; returns whether the engine holds it."""
+        request = _request(parsed)
+        taken = False
         for origin in origins:
             relayed_by = origin.member if isinstance(origin, Passed) and origin.relayed else None
-            if self._engine.submit(request, now, relayed_by):
-                self.pooled.add(parsed)
-                if self._wanted:
-                    self._wanted.pop(parsed.id, None)
-                return True
-        return parsed.id in self.pooled
-
-    def _refuse_to_all(
-        self, origins: Sequence[Origin], parsed: ParsedTransaction, refusal: TransactionRefused
-    ) -> None:
-        for origin in origins:
-            self._refuse(origin, parsed.raw, refusal)
+            if not taken or relayed_by is not None:
+                taken = self._engine.submit(request, now, relayed_by) or taken
+        if taken:
+            self.pooled.add(parsed)
+            if self._wanted:
+                self._wanted.pop(parsed.id, None)
+        return taken
 
     def want(self, fetch: FetchBodies, now: Now) -> tuple[list[TxId], MemberId | None]:
-        """Note what the engine misses; return what is not held here, and the member to ask for it.
+        """Note what the engine misses; return what is not here at all, and the member to ask for it.
 
-        Sources take turns when the engine asks for the same ids again.
+        What waits for its check is checked next, and asked for only if the engine still misses it then (the
+        bytes that wait may be bad). Sources take turns when the engine asks for the same ids again.
         """
         missing: list[TxId] = []
         for tx_id in fetch.ids:
             held = self.pooled.get(tx_id)
-            if held is None:
-                missing.append(tx_id)
+            if held is not None:
+                self._engine.submit(_request(held), now)
+                continue
+            entry = self._coming_ids.get(tx_id)
+            if entry is not None and tx_id not in self._wanted:
+                self._wanted[tx_id] = 0
+                self._promote(entry)
             else:
-                self._engine.submit(Request(tx_id, held.transaction.valid_until, held.raw), now)
-        if not missing or not fetch.sources:
-            return missing, None
-        attempt = self._wanted.get(missing[0], 0)
+                missing.append(tx_id)
+        attempt = self._wanted.get(missing[0], 0) if missing else 0
         for tx_id in missing:
             self._wanted[tx_id] = self._wanted.pop(tx_id, 0) + 1
         while len(self._wanted) > self._limits.wanted:
             del self._wanted[next(iter(self._wanted))]
-        return missing, fetch.sources[attempt % len(fetch.sources)]
+        return missing, fetch.sources[attempt % len(fetch.sources)] if fetch.sources else None
 
     def supply(self, parsed: ParsedTransaction, now: Now) -> None:
         """Give the engine a body that it asked for and that this replica's own store held."""
         self._wanted.pop(parsed.id, None)
-        if self._engine.submit(Request(parsed.id, parsed.transaction.valid_until, parsed.raw), now):
+        if self._engine.submit(_request(parsed), now):
             self.pooled.add(parsed)
 
     def executed(self, ids: Sequence[TxId], height: Height) -> None:
@@ -321,3 +386,7 @@ class Admission:
             origin.reasons.append(refusal.reason[:MAX_REASON])
         else:
             self._counters.count(f"bodies: {refusal.code.value}")
+
+
+def _request(parsed: ParsedTransaction) -> Request:
+    return Request(parsed.id, parsed.transaction.valid_until, parsed.raw)

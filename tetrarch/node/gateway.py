@@ -169,7 +169,7 @@ class Gateway:
 
     def _offer(self, submission: Submission, transactions: Sequence[bytes], now: Now) -> None:
         if self.closed is None:
-            self._admission.offer(transactions, submission, now.wall)
+            self._admission.offer(transactions, submission, now)
         else:
             refusal = TransactionRefused(RefusalCode.NOT_VOTING, self.closed)
             self._admission.refuse_all(transactions, submission, refusal)

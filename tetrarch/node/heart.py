@@ -228,7 +228,7 @@ class Heart:
         bodies, self._bodies = self._bodies, []
         for member, frame in bodies:
             origin = Passed(member, self._shares[member], frame.relayed)
-            self._admission.offer(frame.transactions, origin, now.wall)
+            self._admission.offer(frame.transactions, origin, now)
         self._gateway.offer(now)
         expired = self._admission.expire(now.wall)
         if expired:

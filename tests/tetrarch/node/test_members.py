@@ -111,6 +111,72 @@ def test_a_proposed_body_that_was_executed_before_comes_from_ones_own_store() ->
     assert solo.engine.submitted == [(done.id, None)]
 
 
+def test_a_body_that_waits_for_its_check_is_checked_next_instead_of_being_fetched() -> None:
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(checks_per_turn=4))
+    requests = [request(solo, number) for number in range(20)]
+    solo.heart.client_frame(CLIENT, pack(Submit(True, tuple(each.body for each in requests))))
+    solo.turn()
+    last = requests[-1]
+    solo.engine.fetch = [FetchBodies((last.id,), (TWO,))]
+    assert to_member(solo.turn(), TWO) == []
+    solo.turn()
+    assert (last.id, None) in solo.engine.submitted
+    assert len(solo.engine.submitted) < 20
+
+
+def test_bad_bytes_that_wait_do_not_keep_a_body_from_being_fetched() -> None:
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(checks_per_turn=1))
+    wanted = request(solo, 1)
+    bodies = [request(solo, number).body for number in range(10, 20)]
+    solo.heart.client_frame(CLIENT, pack(Submit(True, (*bodies, spoiled(wanted.body)))))
+    solo.turn()
+    for _ in range(2):
+        solo.engine.fetch = [FetchBodies((wanted.id,), (TWO,))]
+        frames = to_member(solo.turn(), TWO)
+    assert frames == [AskBodies((wanted.id,))]
+    tell(solo, TWO, Bodies(False, (wanted.body,)))
+    solo.turns()
+    assert (wanted.id, None) in solo.engine.submitted
+
+
+def test_a_known_transaction_that_is_relayed_enters_its_members_lane() -> None:
+    solo = Solo(n=4, automatic=False)
+    known = request(solo, 1)
+    solo.heart.client_frame(CLIENT, pack(Submit(True, (known.body,))))
+    solo.turn()
+    tell(solo, TWO, Bodies(True, (known.body,)))
+    solo.turn()
+    assert solo.engine.submitted == [(known.id, None), (known.id, TWO)]
+    assert len(solo.checker.asked) == 1
+
+
+def test_relayed_transactions_are_checked_before_the_queue_and_leave_clients_a_share() -> None:
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(checks_per_turn=4))
+    queued = [request(solo, number) for number in range(20)]
+    solo.heart.client_frame(CLIENT, pack(Submit(True, tuple(each.body for each in queued))))
+    solo.turn()
+    relayed = [*queued[10:13], request(solo, 100)]
+    tell(solo, TWO, Bodies(True, tuple(each.body for each in relayed)))
+    solo.engine.submitted.clear()
+    solo.turn()
+    assert list(dict.fromkeys(tx_id for tx_id, _ in solo.engine.submitted)) == [
+        *[each.id for each in queued[10:13]],
+        queued[4].id,
+    ]
+    assert (queued[10].id, TWO) in solo.engine.submitted, "in the lane of the member that relayed it"
+    solo.turns()
+    assert len(solo.checker.asked) == 21, "nothing is verified twice"
+
+
+def test_what_was_executed_while_it_waited_costs_no_check() -> None:
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(checks_per_turn=1))
+    first, second = request(solo, 1), request(solo, 2)
+    solo.heart.client_frame(CLIENT, pack(Submit(True, (first.body, second.body))))
+    solo.engine.decide([second], WALL)
+    solo.turns()
+    assert len(solo.checker.asked) == 1
+
+
 def test_relays_carry_the_bodies_to_their_member() -> None:
     solo = Solo(n=4, automatic=False)
     body = request(solo, 1).body
