@@ -90,13 +90,15 @@ class BlockView:
         """Set the value of `key` for this transaction."""
         if type(value) is not bytes or len(value) > MAX_STATE_VALUE_BYTES:
             raise LimitBroken
-        self._set(key, value, len(value))
+        self._count(key, len(value))
+        self._transaction[key] = value
 
     def delete(self, key: bytes) -> None:
         """Remove `key` for this transaction."""
-        self._set(key, None, 0)
+        self._count(key, 0)
+        self._transaction[key] = None
 
-    def _set(self, key: bytes, value: bytes | None, size: int) -> None:
+    def _count(self, key: bytes, size: int) -> None:
         if type(key) is not bytes or len(key) > MAX_KEY_BYTES:
             raise LimitBroken
         self._writes += 1
@@ -104,7 +106,6 @@ class BlockView:
         if total > MAX_TRANSACTION_WRITE_BYTES or self._writes > MAX_TRANSACTION_WRITES:
             raise LimitBroken
         self._bytes = total
-        self._transaction[key] = value
 
     def has_room(self) -> bool:
         """Return whether the block may keep this transaction's writes."""
@@ -112,11 +113,13 @@ class BlockView:
 
     def keep(self) -> None:
         """Make this transaction's writes part of the block."""
-        if self._transaction:
-            self._block.update(self._transaction)
-            self.changes.update(self._transaction)
+        transaction = self._transaction
+        if transaction:
+            self._block.update(transaction)
+            self.changes.update(transaction)
             self.written += self._bytes
-            self.drop()
+            transaction.clear()
+            self._bytes = self._writes = 0
 
     def drop(self) -> None:
         """Forget this transaction's writes."""

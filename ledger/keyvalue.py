@@ -335,12 +335,12 @@ class RocksKeyValue:
 _BUFFER_BYTES = {
     Family.BLOCKS: 16 * MIB,
     Family.VOTES: 16 * MIB,
-    Family.INDEX: 8 * MIB,
-    Family.STATE: 8 * MIB,
+    Family.INDEX: 4 * MIB,
+    Family.STATE: 4 * MIB,
 }
-"""Write buffers of one family. The votes' is large enough that most records are deleted again, by a
-checkpoint, before they would be flushed; the index' small enough that its lookups stay in a processor's
-cache."""
+"""Write buffers of one family. The votes' is large enough that most records are deleted again, by a checkpoint,
+before they would be flushed. The index and the state are written in the order of digests: measured, a row costs
+1.5 us in a buffer of 4 MiB, 2 in one of 16; in one of 1 MiB 1 us, but twice the CPU of flushing and compacting."""
 
 _SMALL_BUFFER_BYTES = MIB
 

