@@ -112,14 +112,32 @@ def missing_proposals(state: State) -> list[FetchProposal]:
     return wanted
 
 
-def forget_awaited(state: State, low: Height) -> None:
-    """Stop waiting for bodies of sequences up to `low`."""
+def forget_unbound(state: State) -> None:
+    """Forget batches of earlier views that bind nobody here: not voted for, decided, or proposed again.
+
+    Else a primary that named bodies which do not exist would keep its successors' proposals out for ever.
+    """
+    for slot in state.slots.values():
+        proposed = slot.pre_prepare.message.digest if slot.pre_prepare else None
+        for digest in [digest for digest, content in slot.contents.items() if not content.durable]:
+            if digest not in (proposed, slot.committed):
+                del slot.contents[digest]
+    forget_awaited(state)
+
+
+def forget_awaited(state: State) -> None:
+    """Stop waiting for bodies of batches that were forgotten."""
     for tx_id in list(state.awaited):
-        places = [place for place in state.awaited[tx_id] if place[0] > low]
+        places = [place for place in state.awaited[tx_id] if _is_held(state, *place)]
         if places:
             state.awaited[tx_id] = places
         else:
             del state.awaited[tx_id]
+
+
+def _is_held(state: State, sequence: Height, digest: Digest, _index: int) -> bool:
+    slot = state.slots.get(sequence)
+    return slot is not None and digest in slot.contents
 
 
 def known_requests(contents: Sequence[Content]) -> dict[TxId, Request]:

@@ -115,7 +115,7 @@ def _make_stable(state: State, height: Height, certificate: Certificate) -> None
     for table in (state.attestations, state.own_hashes):
         for old in [old for old in table if old <= height]:
             del table[old]
-    batches.forget_awaited(state, height)
+    batches.forget_awaited(state)
     _end_mark(state)
     for sequence in sorted(state.slots):
         normal_case.advance_slot(state, state.slots[sequence])

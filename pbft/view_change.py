@@ -220,6 +220,7 @@ def enter(
     state.proposed_until = Height(start.stable + len(proposals))
     state.highest_accepted = state.delivered
     _propose_again(state, proposals, now)
+    batches.forget_unbound(state)
     state.next_sequence = Height(max(state.proposed_until, state.delivered, state.low) + 1)
     if state.leads:
         state.pool.lead(normal_case.in_flight_ids(state))

@@ -1,0 +1,27 @@
+"""Attacks by up to f members and any number of clients, one test each, named by what must hold."""
+
+from crypto.attestation import Height
+from pbft import Limits
+from pbft.messages import Prepare, View
+from tests.pbft.bench import Bench
+from tests.pbft.cluster import request
+
+
+def test_a_deposed_primarys_invented_bodies_do_not_keep_its_successors_proposals_out() -> None:
+    b = Bench(me=2, limits=Limits(checkpoint_interval=16, window=32))
+    for sequence in range(1, 22):
+        b.propose(sequence, *range(sequence * 1000, sequence * 1000 + 1000))
+    b.hear(b.new_view(1, *(b.view_change(m, 1) for m in (0, 1, 3))))
+    b.submit(7)
+    p = b.propose(1, 7, view=1)
+    assert b.said(Prepare) == [Prepare(View(1), Height(1), p.digest)]
+
+
+def test_what_a_replica_voted_for_is_kept_for_later_views_though_nothing_was_proposed_again() -> None:
+    b = Bench(me=3)
+    b.submit(7)
+    p = b.propose(1, 7)
+    b.hear(b.new_view(1, *(b.view_change(m, 1) for m in (0, 1, 2))))
+    b.engine.settled([request(7).id])
+    b.hear(b.new_view(2, b.view_change(0, 2), b.view_change(1, 2), b.view_change(2, 2, b.proof(p, 1, 2))))
+    assert [(vote.view, vote.digest) for vote in b.said(Prepare)] == [(0, p.digest), (2, p.digest)]
