@@ -37,9 +37,16 @@ class Replica:
 class Network:
     """`n` replicas and one client, connected to all of them."""
 
-    def __init__(self, n: int = 4, limits: NodeLimits | None = None, checkpoint_interval: int = 8) -> None:
+    def __init__(
+        self,
+        n: int = 4,
+        limits: NodeLimits | None = None,
+        checkpoint_interval: int = 8,
+        deferred: bool = False,
+    ) -> None:
         self.genesis = make_genesis(n, checkpoint_interval=checkpoint_interval)
         self.limits = limits
+        self.deferred = deferred
         self.n = n
         self.at = 0
         self.replicas = [Replica() for _ in range(n)]
@@ -67,6 +74,7 @@ class Network:
             ledger,
             InlineChecker(),
             self.limits,
+            self.deferred,
         )
         replica.heart.start(now_at(self.at))
         replica.more = True
@@ -139,7 +147,9 @@ class Network:
     def _collect(self, member: int, effects: Effects) -> None:
         if effects.sync:
             self.replicas[member].disk.sync()
-        self.replicas[member].more = effects.more
+        for wanted in effects.checks:
+            self.heart(member).checked(wanted.number, InlineChecker().check(wanted.checks))
+        self.replicas[member].more = effects.more or bool(effects.checks)
         self.events += [(member, event) for event in effects.events]
         for target, data in effects.to_members:
             self.frames.append((self.at + LATENCY_MS, member, target, data))

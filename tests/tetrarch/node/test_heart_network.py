@@ -150,6 +150,22 @@ def test_a_full_disk_stops_the_votes_and_the_others_go_on() -> None:
     assert any(event.name == "halted" and event.level is Level.ERROR for _, event in network.events)
 
 
+def test_signatures_checked_elsewhere_lead_to_the_same_chain() -> None:
+    heads = []
+    for deferred in (False, True):
+        network = Network(limits=NodeLimits(checks_per_turn=16, blocks_bytes=2_000), deferred=deferred)
+        network.crash(3)
+        raws = network.transactions(0, 100)
+        network.submit(*raws)
+        network.run(2_000)
+        network.start(3)
+        network.run(5_000)
+        assert network.accepted() == ids(raws)
+        heads.append(len(network.heads()))
+        assert network.executed(3) == network.executed(0)
+    assert heads == [1, 1]
+
+
 def test_a_network_of_one_orders_by_itself() -> None:
     network = Network(n=1)
     raws = network.transactions(0, 5)
