@@ -75,10 +75,16 @@ def present(content: Content) -> list[Request]:
     return [request for request in content.requests or () if request is not None]
 
 
-def within_horizon(state: State, content: Content) -> bool:
-    """Whether every transaction's valid_until lies within the horizon of the proposal's timestamp."""
+def is_acceptable(state: State, content: Content) -> bool:
+    """Whether the batch is no larger than agreed, and each valid_until within the horizon of its timestamp.
+
+    One transaction alone may be larger, as in `Pool.take`. Larger batches make blocks too large to store.
+    """
     latest = content.timestamp + state.limits.horizon_ms
-    return all(request.valid_until <= latest for request in present(content))
+    requests = present(content)
+    size = sum(len(request.body) for request in requests)
+    fits = size <= state.limits.max_batch_bytes or len(requests) == 1
+    return fits and all(request.valid_until <= latest for request in requests)
 
 
 def missing_bodies(state: State, moment: Millis) -> list[TxId]:

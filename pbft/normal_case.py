@@ -213,7 +213,7 @@ def _ready_content(state: State, slot: Slot) -> Digest | None:
     if content is None or content.missing:
         return None
     again = slot.sequence <= state.proposed_until
-    if not again and not slot.voted_prepare and not batches.within_horizon(state, content):
+    if not again and not slot.voted_prepare and not batches.is_acceptable(state, content):
         slot.refused = True
         return None
     return digest

@@ -25,3 +25,20 @@ def test_what_a_replica_voted_for_is_kept_for_later_views_though_nothing_was_pro
     b.engine.settled([request(7).id])
     b.hear(b.new_view(2, b.view_change(0, 2), b.view_change(1, 2), b.view_change(2, 2, b.proof(p, 1, 2))))
     assert [(vote.view, vote.digest) for vote in b.said(Prepare)] == [(0, p.digest), (2, p.digest)]
+
+
+def test_a_batch_with_more_bytes_than_agreed_gets_no_prepare() -> None:
+    size = len(request(1).body)
+    b = Bench(me=2, limits=Limits(checkpoint_interval=4, window=8, max_batch_bytes=2 * size))
+    b.submit(1, 2, 3, 4, 5)
+    b.propose(1, 1, 2, 3)
+    assert not b.said(Prepare)
+    fitting = b.propose(2, 4, 5)
+    assert [vote.digest for vote in b.said(Prepare)] == [fitting.digest]
+
+
+def test_a_batch_of_one_large_transaction_gets_its_prepare_as_primaries_propose_it() -> None:
+    b = Bench(me=2, limits=Limits(checkpoint_interval=4, window=8, max_batch_bytes=5))
+    b.submit(1)
+    b.propose(1, 1)
+    assert len(b.said(Prepare)) == 1
