@@ -135,11 +135,10 @@ def _resend_checkpoint(state: State, member: MemberId, status: Status) -> None:
 
 def _resend_slots(state: State, member: MemberId, status: Status) -> None:
     """Resend this replica's own messages of this view for the first slots that `member` has not executed."""
-    last = max(state.slots, default=0)
     resent = 0
-    for sequence in range(status.executed + 1, last + 1):
-        slot = state.slots.get(Height(sequence))
-        if slot is None or slot.pre_prepare is None:
+    for sequence in sorted(state.slots):
+        slot = state.slots[sequence]
+        if sequence <= status.executed or slot.pre_prepare is None:
             continue
         _resend_slot(state, slot, member)
         resent += 1

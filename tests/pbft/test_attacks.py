@@ -2,7 +2,7 @@
 
 from crypto.attestation import Height
 from pbft import Limits
-from pbft.messages import Prepare, View
+from pbft.messages import Prepare, Stable, View
 from tests.pbft.bench import Bench
 from tests.pbft.cluster import request
 
@@ -42,3 +42,14 @@ def test_a_batch_of_one_large_transaction_gets_its_prepare_as_primaries_propose_
     b.submit(1)
     b.propose(1, 1)
     assert len(b.said(Prepare)) == 1
+
+
+def test_a_status_of_a_member_far_behind_costs_no_search_through_the_whole_chain() -> None:
+    top = 2**40
+    b = Bench(me=2, height=top)
+    b.hear(b.sign(0, Stable(b.checkpoint(top))))
+    b.submit(7)
+    b.propose(top + 1, 7)
+    b.sent.clear()
+    b.status(3, executed=Height(0))
+    assert [(to, vote.sequence) for to, vote, _ in b.sent if isinstance(vote, Prepare)] == [((3,), top + 1)]
