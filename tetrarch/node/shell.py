@@ -167,10 +167,20 @@ class Node:
             self._timer.cancel()
         if self._sync is not None:
             await asyncio.wait([self._sync])
+        if self._end.done() and self._end.result() == 0 and self._heart.failure is None:
+            await self._sync_once_more()
         await self._network.close()
+        self._log_counts()
         if self._checking is not None:
             self._checking.close()
         self._syncer.shutdown()
+
+    async def _sync_once_more(self) -> None:
+        """Make the last blocks durable, so that the next start has nothing to fetch again."""
+        try:
+            await self._loop.run_in_executor(self._syncer, self._disk.sync)
+        except (DiskFull, OSError) as error:
+            self._log.error("last_sync_failed", reason=str(error))
 
     def _schedule(self) -> None:
         """Have one turn for everything that comes in this loop turn."""
@@ -267,12 +277,22 @@ class Node:
         self._heart.reporter.resident_bytes = resident_bytes()
         self._housekeepings += 1
         if self._housekeepings % COUNTS_EVERY == 0:
-            counted = self._heart.counters.all()
-            if counted != self._counted:
-                before = dict(self._counted)
-                self._log.counts("counters", {name: n - before.get(name, 0) for name, n in counted})
-                self._counted = counted
+            self._log_counts()
         self._loop.call_later(HOUSEKEEPING_S, self._housekeep)
+
+    def _log_counts(self) -> None:
+        """Write what was refused, dropped and remembered since the last such line, if anything was."""
+        verified = self._heart.verified
+        counted = (
+            *self._heart.counters.all(),
+            ("signatures of members verified", verified.misses),
+            ("signatures of members known", verified.hits),
+        )
+        if counted != self._counted:
+            before = dict(self._counted)
+            moved = {name: count - before.get(name, 0) for name, count in counted}
+            self._log.counts("counters", {name: count for name, count in moved.items() if count})
+            self._counted = counted
 
     def _on_unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """Whatever a callback raised and nobody caught is a fault of our own."""
