@@ -75,7 +75,7 @@ class _NodeText(Struct, frozen=True, forbid_unknown_fields=True):
     store: _Path
     keys: _Keys
     listen: _Listen
-    peers: Annotated[list[_Peer], Meta(max_length=MAX_MEMBERS)]
+    peers: Annotated[list[_Peer], Meta(max_length=MAX_MEMBERS)] = []
     log: _Path | None = None
     restored_from_backup: bool = False
     tuning: _TuningText = _TuningText()

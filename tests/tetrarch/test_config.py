@@ -1,0 +1,144 @@
+"""node.toml: a fault is one line that names file and key, and a good file gives settings that fit the genesis."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from network.address import Address
+from tetrarch.config import load_node, read_password
+from tetrarch.errors import ConfigurationError
+from tetrarch.network_setup import Host, NetworkPlan, make_network
+
+HOSTS = tuple(Host("127.0.0.1", 7000 + 2 * i, 7001 + 2 * i) for i in range(4))
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    make_network(tmp_path / "net", NetworkPlan(HOSTS))
+    return tmp_path / "net"
+
+
+def edited(net: Path, edit: Callable[[str], str]) -> ConfigurationError:
+    path = net / "replica-1" / "node.toml"
+    before = path.read_text()
+    path.write_text(edit(before))
+    assert path.read_text() != before
+    with pytest.raises(ConfigurationError) as caught:
+        load_node(path)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def replaced(net: Path, old: str, new: str) -> ConfigurationError:
+    return edited(net, lambda text: text.replace(old, new, 1))
+
+
+def test_a_replica_knows_every_member_by_address_and_certificate(net: Path) -> None:
+    settings = load_node(net / "replica-2")
+    genesis = settings.genesis
+    assert (settings.member, settings.name) == (2, "replica-2")
+    assert settings.signer.public_key == genesis.members[2].public_key
+    assert settings.peers == tuple(Address("127.0.0.1", 7000 + 2 * i) for i in range(4))
+    assert settings.client_listen == Address("127.0.0.1", 7005)
+    assert len(set(settings.peer_certificates)) == 4
+    assert settings.store == net / "replica-2" / "store"
+
+
+def test_the_file_may_be_named_instead_of_its_directory(net: Path) -> None:
+    assert load_node(net / "replica-0" / "node.toml").name == "replica-0"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('name = "replica-1"\n', "", "name"),
+        ('name = "replica-1"\n', "name = 1\n", "name"),
+        ('name = "replica-1"\n', 'name = "replica-9"\n', "name"),
+        ('store = "store"', 'store = "store"\nstorage = "x"', "storage"),
+        ("[listen]", "[listen]\nport = 7", "listen.port"),
+        ('peers = "127.0.0.1:7002"', 'peers = "127.0.0.1"', "listen.peers"),
+        ('peers = "127.0.0.1:7002"', 'peers = "127.0.0.1:70000"', "listen.peers"),
+        ('clients = "127.0.0.1:7003"', 'clients = "::1:7003"', "listen.clients"),
+        ('address = "127.0.0.1:7000"', 'address = "127.0.0.1:seven"', "peers[0].address"),
+        ('name = "replica-0"', 'name = "replica-7"', "peers[0].name"),
+        ('name = "replica-0"', 'name = "replica-1"', "peers[0].name"),
+        ("certificates/replica-0.crt", "certificates/replica-2.crt", "peers[0].certificate"),
+        ("certificates/replica-0.crt", "certificates/none.crt", "peers[0].certificate"),
+        ("certificates/replica-0.crt", "genesis.json", "peers[0].certificate"),
+        ('certificate = "tls.crt"', 'certificate = "../certificates/replica-0.crt"', "keys.certificate"),
+        ("restored_from_backup = false", "restored_from_backup = 0", "restored_from_backup"),
+        ("restored_from_backup = false", "[tuning]\npipeline_depth = 0", "tuning.pipeline_depth"),
+        ("restored_from_backup = false", "[tuning]\nchecking_processes = 65", "tuning.checking_processes"),
+        ("restored_from_backup = false", "[tuning]\nrequest_timeout_ms = 2.5", "tuning.request_timeout_ms"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_key(net: Path, old: str, new: str, key: str) -> None:
+    error = replaced(net, old, new)
+    assert (error.path, error.key) == (net / "replica-1" / "node.toml", key)
+
+
+def test_a_peer_that_stands_there_twice_is_named(net: Path) -> None:
+    error = edited(net, lambda text: text + text[text.rindex("[[peers]]") :])
+    assert error.key == "peers[3].name"
+
+
+def test_a_missing_peer_is_named(net: Path) -> None:
+    error = edited(net, lambda text: text[: text.rindex("[[peers]]")])
+    assert error.key == "peers"
+    assert "replica-3" in error.what
+
+
+@pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe", b"[" * 5000, b"x" * 300_000])
+def test_what_is_no_toml_is_one_line(net: Path, content: bytes) -> None:
+    path = net / "replica-1" / "node.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load_node(path)
+    assert caught.value.path == path
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["replica-1/node.toml", "genesis.json", "replica-1/signing.key"])
+def test_a_missing_file_is_named(net: Path, name: str) -> None:
+    (net / name).unlink()
+    with pytest.raises(ConfigurationError, match=r"there is no such file") as caught:
+        load_node(net / "replica-1" / "node.toml")
+    assert caught.value.path.resolve() == (net / name).resolve()
+
+
+def test_another_replicas_signing_key_is_refused(net: Path) -> None:
+    (net / "replica-1" / "signing.key").unlink()
+    (net / "replica-2" / "signing.key").rename(net / "replica-1" / "signing.key")
+    with pytest.raises(ConfigurationError, match="is not the key of 'replica-1'") as caught:
+        load_node(net / "replica-1")
+    assert caught.value.path.name == "signing.key"
+
+
+def test_a_signing_key_that_others_may_read_is_refused_with_the_remedy(net: Path) -> None:
+    (net / "replica-1" / "signing.key").chmod(0o644)
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        load_node(net / "replica-1")
+
+
+def test_an_encrypted_key_opens_with_the_password_file_that_init_was_given(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("correct horse\n")
+    password.chmod(0o600)
+    make_network(tmp_path / "net", NetworkPlan(HOSTS, password_file=password))
+    assert re.search(r'protection = "password"', (tmp_path / "net/replica-0/signing.key").read_text())
+    assert load_node(tmp_path / "net" / "replica-0").member == 0
+    password.write_text("wrong\n")
+    with pytest.raises(ConfigurationError, match="the password is wrong"):
+        load_node(tmp_path / "net" / "replica-0")
+
+
+@pytest.mark.parametrize(("content", "mode"), [(b"\n", 0o600), (b"", 0o600), (b"open", 0o644)])
+def test_a_password_file_that_protects_nothing_is_refused(tmp_path: Path, content: bytes, mode: int) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(content)
+    path.chmod(mode)
+    with pytest.raises(ConfigurationError) as caught:
+        read_password(path)
+    assert caught.value.path == path
