@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 MAX_KEPT_KEYS = 1_000_000
 """As many idempotency keys as an outbox may be told to remember: what it forgets could be repeated."""
 
-SHOWN = 40
-"""Refused lines that are told to people one by one; --json tells all of them."""
+SHOWN = 25
+"""Lines of each kind that are told to people one by one; --json tells all of them."""
 
 LATENCIES = 100_000
 """Latencies kept for the summary: of a longer file, those of so many transactions evenly spread."""
@@ -119,17 +119,19 @@ async def tell_people(
     tally: Tally,
     journal: "Journal",
     also: "Callable[[LineOutcome, Row], None] | None" = None,
+    shown: int = SHOWN,
+    indent: str = "",
 ) -> None:
-    """Show progress and the lines that were refused; `also` is called with every outcome."""
+    """Show progress, and of lines that were not executed as asked so many of each kind; `also` is called with
+    every outcome."""
     with progress_bar() as progress:
-        task = progress.add_task("submitting", total=journal.count, executed=0, refused=0)
+        task = progress.add_task(f"{indent}submitting", total=journal.count, executed=0, refused=0)
         async for line in outcomes:
             row = line_row(line)
             kind = tally.add(line, row)
-            if kind != "executed":
+            if kind != "executed" and tally.kinds[kind] <= shown:
                 tally.told += 1
-                if tally.told <= SHOWN:
-                    progress.console.print(refused_line(row, kind), markup=False, soft_wrap=True)
+                progress.console.print(indent + refused_line(row, kind), markup=False, soft_wrap=True)
             executed = tally.kinds["executed"]
             progress.update(task, completed=tally.total, executed=executed, refused=tally.total - executed)
             if also is not None:
@@ -139,8 +141,9 @@ async def tell_people(
 
 def refused_line(row: Row, kind: str) -> str:
     """Return what people are told of a line that was not executed as asked."""
-    where = f" at height {row['height']}" if kind == "failed" and row.get("height") else ""
-    return f"line {row['line']}: {kind}{where} ({row.get('code')}): {row.get('reason')}"
+    if kind == "failed":
+        return f"line {row['line']}: refused by the application at height {row['height']}: {row['reason']}"
+    return f"line {row['line']}: {kind} ({row.get('code')}): {row.get('reason')}"
 
 
 def progress_bar() -> "Progress":
@@ -162,7 +165,7 @@ def progress_bar() -> "Progress":
 def show_summary(tally: Tally) -> None:
     """Print how it went."""
     summary = tally.summary()
-    more = tally.told - SHOWN
+    more = tally.total - tally.kinds["executed"] - tally.told
     if more > 0:
         click.echo(f"… and {more} more lines like these: --json tells all of them")
     kinds = ("executed", "failed", "refused", "expired", "unknown", "unreachable")

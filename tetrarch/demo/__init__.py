@@ -1,0 +1,1 @@
+"""`tetrarch demo`: the whole story in one run, every claim of it checked."""
