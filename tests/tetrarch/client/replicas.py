@@ -13,10 +13,11 @@ from crypto.attestation import Attestation, Height, attest
 from crypto.batch import Millis, batch_digest, transaction_root
 from crypto.digest import Digest, digest
 from crypto.keys import Signature, verify
+from crypto.merkle import Tree
 from crypto.roster import MemberId
 from crypto.signed import Envelope
 from ledger.application import load_application
-from ledger.block import Block, Header, block_hash
+from ledger.block import Block, Header, block_hash, result_leaf
 from ledger.errors import TransactionRefused
 from ledger.keyvalue import MemoryKeyValue
 from ledger.ledger import Executed, Ledger
@@ -385,6 +386,19 @@ class WrongResult(Replica):
         lie = ok_result(b"false")
         entries = tuple(msgspec.structs.replace(entry, result=lie) for entry in frame.entries)
         pipe.answer(msgspec.structs.replace(frame, entries=entries))
+
+
+class OtherHeader(Replica):
+    """Proves a lie flawlessly under a header of its own, beside its attestation of the true block."""
+
+    def push(self, pipe: Pipe, height: Height, ids: Sequence[bytes], request: int = 0) -> None:
+        proven = self.network.proven[height]
+        results = [ok_result(b"false")] * len(proven.ids)
+        tree = Tree.of_leaves(map(result_leaf, proven.ids, results))
+        header = msgspec.structs.replace(proven.header, result_root=tree.root)
+        lie = Proven(header, proven.block_hash, proven.ids, results, tree)
+        positions = [place for place, tx_id in enumerate(proven.ids) if tx_id in set(ids)]
+        pipe.answer(lie.prove(request, self.attestation(height), positions))
 
 
 class WrongPath(Replica):

@@ -163,7 +163,18 @@ def test_no_replica_that_serves_first_can_change_or_hide_a_block(liar: type[Repl
         assert [event.height for event in events] == list(range(1, 9))
         values = [event.transactions[0].value["value"] for event in events]
         assert values == [str(number) for number in range(8)]
+        assert {event.transactions[0].result.value for event in events} == {b"true"}
         assert asked.took(AskBlocks)
+
+    run(follow)()
+
+
+def test_a_subscription_begins_where_it_was_asked_to_whoever_serves(first: int) -> None:
+    async def follow() -> None:
+        network = await grown(6)
+        network.replace(first, StartsLater)
+        async with network.client() as client:
+            assert [event.height for event in await followed(client, 3, 2)] == [3, 4]
 
     run(follow)()
 

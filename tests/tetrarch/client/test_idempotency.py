@@ -177,9 +177,7 @@ async def test_a_file_submitted_twice_is_executed_once(network: Network, tmp_pat
 
 
 @run
-async def test_two_clients_on_one_outbox_agree_on_a_key(
-    network: Network, tmp_path: Path
-) -> None:
+async def test_two_clients_on_one_outbox_agree_on_a_key(network: Network, tmp_path: Path) -> None:
     async with keeping(network, tmp_path) as one, keeping(network, tmp_path) as two:
         receipts = await asyncio.gather(*(client.submit(put("a"), "shared") for client in (one, two) * 5))
     assert len({receipt.tx_id for receipt in receipts}) == 1

@@ -69,10 +69,19 @@ class BrokenProof(Replica):
 
 
 class TooOld(Replica):
-    """Answers from its first block whatever was asked for."""
+    """Answers with what was true, and proven, at its first block, whatever was asked for."""
+
+    def __init__(self, network: Network, member: int) -> None:
+        super().__init__(network, member)
+        self.old: dict[bytes, tuple[bytes | None, bytes]] = {}
+
+    def executed(self, height: Height) -> None:
+        if height == 1:
+            self.old = {key: self.network.ledger.read(key) for key in (b"a", b"absent")}
+        super().executed(height)
 
     def on_read(self, pipe: Pipe, frame: AskRead) -> None:
-        value, proof = self.network.ledger.read(frame.key)
+        value, proof = self.old[frame.key]
         header = self.header(Height(1))
         pipe.answer(ReadReply(frame.request, self.attestation(Height(1)), header, value, proof))
 

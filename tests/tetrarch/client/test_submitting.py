@@ -13,10 +13,10 @@ from crypto.digest import digest
 from ledger.transaction import sign_transaction, transaction_id
 from tests.ledger.chain_maker import CLIENT_KEY, START
 from tests.tetrarch.client import replicas as liars
-from tests.tetrarch.client.replicas import FAST, Network, Overloaded, Replica, Silent
+from tests.tetrarch.client.replicas import FAST, Network, Overloaded, Pipe, Replica, Silent
 from tests.tetrarch.client.running import run, until
 from tetrarch import AsyncClient, Outcome, Submission
-from tetrarch.wire import AskOutcome, Submit
+from tetrarch.wire import AskOutcome, Expired, NotExecuted, Submit
 
 
 def put(key: str, value: str = "1") -> dict[str, Any]:
@@ -88,6 +88,7 @@ LIARS = [
     Silent,
     liars.WithoutResults,
     liars.WrongResult,
+    liars.OtherHeader,
     liars.WrongPath,
     liars.WrongSignature,
     liars.Impostor,
@@ -145,6 +146,7 @@ def test_no_liar_beside_the_designated_replica_is_noticed_by_callers(liar: type[
     [
         (liars.WrongResult, "result path"),
         (liars.WrongPath, "result path"),
+        (liars.OtherHeader, "block hash"),
         (liars.WrongSignature, "signature"),
         (liars.Garbage, "frame"),
     ],
@@ -310,9 +312,7 @@ async def test_a_transaction_whose_time_passed_unexecuted_has_expired_by_the_wor
 @run
 async def test_one_replica_alone_cannot_make_a_transaction_expire() -> None:
     class Hasty(Replica):
-        def on_ask_outcome(self, pipe: Any, frame: AskOutcome) -> None:
-            from tetrarch.wire import Expired, NotExecuted
-
+        def on_ask_outcome(self, pipe: Pipe, frame: AskOutcome) -> None:
             parsed = self.network.parse(frame.transaction)
             said = NotExecuted(parsed.id, Height(9), Millis(START + 10**6))
             pipe.answer(Expired(frame.request, self.seal(said)))
@@ -329,6 +329,59 @@ async def test_one_replica_alone_cannot_make_a_transaction_expire() -> None:
         network.ordering = True
         network.execute(list(network._pool.values()), timestamp=START + 40)
         assert (await waiting).result.code == "ok"
+
+
+@run
+async def test_not_executed_before_its_time_is_up_does_not_make_a_transaction_expire() -> None:
+    class Early(Replica):
+        def on_ask_outcome(self, pipe: Pipe, frame: AskOutcome) -> None:
+            parsed = self.network.parse(frame.transaction)
+            said = NotExecuted(parsed.id, Height(9), parsed.transaction.valid_until)
+            pipe.answer(Expired(frame.request, self.seal(said)))
+
+    network = Network()
+    network.ordering = False
+    for member in range(4):
+        network.replace(member, Early)
+    async with network.client() as client:
+        waiting = asyncio.ensure_future(client.submit(put("a"), valid_until=START + 50))
+        await until(lambda: all(replica.took(Submit) for replica in network.replicas))
+        network.wall = Millis(START + 100)
+        await until(lambda: all(replica.took(AskOutcome) >= 2 for replica in network.replicas))
+        assert not waiting.done()
+        network.execute(list(network._pool.values()), timestamp=START + 40)
+        assert (await waiting).result.code == "ok"
+
+
+def test_another_replica_is_asked_for_the_results_that_a_silent_one_owes(first: int) -> None:
+    async def submit() -> None:
+        network = Network()
+        network.replace(first, liars.WithoutResults)
+        async with network.client(tuning=msgspec.structs.replace(FAST, resend_ms=100_000)) as client:
+            await client.submit(put("a"))
+            before = network.replicas[first].took(Submit)
+            await client.submit(put("a"))
+        last = [frame for frame in network.replicas[first].taken if isinstance(frame, Submit)][-1]
+        assert network.replicas[first].took(Submit) == before + 1
+        assert not last.full
+
+    run(submit)()
+
+
+@run
+async def test_a_transaction_that_every_replica_lost_is_sent_to_all_again() -> None:
+    class Forgetful(Replica):
+        def on_submit(self, pipe: Pipe, frame: Submit) -> None:
+            if self.took(Submit) > 1:
+                super().on_submit(pipe, frame)
+
+    network = Network()
+    for member in range(4):
+        network.replace(member, Forgetful)
+    tuning = msgspec.structs.replace(FAST, silence_ms=100_000, resend_ms=30)
+    async with network.client(tuning=tuning) as client:
+        assert (await client.submit(put("a"))).result.code == "ok"
+        await until(lambda: all(replica.took(Submit) == 2 for replica in network.replicas))
 
 
 @run
