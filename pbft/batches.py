@@ -128,6 +128,9 @@ def forget_unbound(state: State) -> None:
         for digest in [digest for digest, content in slot.contents.items() if not content.durable]:
             if digest not in (proposed, slot.committed):
                 del slot.contents[digest]
+    for sequence in [sequence for sequence in state.slots if sequence > state.horizon]:
+        if state.slots[sequence].pre_prepare is None and not state.slots[sequence].contents:
+            del state.slots[sequence]
     forget_awaited(state)
 
 

@@ -228,11 +228,15 @@ def enter(
 
 
 def _propose_again(state: State, proposals: list[Signed[PrePrepare]], now: Now) -> None:
+    """Take up what the NEW-VIEW proposes: at most a window, so all of it, however far ahead of a laggard.
+
+    It is said only once; and a laggard that leads the view must know every proposal that it signed.
+    """
     for proposal in proposals:
         message = proposal.message
-        slot = normal_case.bounded_slot(state, message.sequence)
-        if isinstance(slot, Ignored):
+        if message.sequence <= state.low:
             continue
+        slot = state.slot(message.sequence)
         if slot.committed is not None and slot.committed != message.digest:
             state.halt(f"view {state.view} proposes another batch for {message.sequence} than was decided")
             return

@@ -1,9 +1,13 @@
 """Attacks by up to f members and any number of clients, one test each, named by what must hold."""
 
+from msgspec import structs
+
+from consensus.contract import Decision
 from crypto.attestation import Height
+from crypto.batch import Millis
 from pbft import Limits
-from pbft.messages import Prepare, Stable, View
-from tests.pbft.bench import Bench
+from pbft.messages import Commit, NewView, Prepare, PrePrepare, Proposal, Stable, View
+from tests.pbft.bench import BLOCK, Bench
 from tests.pbft.cluster import request
 
 
@@ -53,3 +57,33 @@ def test_a_status_of_a_member_far_behind_costs_no_search_through_the_whole_chain
     b.sent.clear()
     b.status(3, executed=Height(0))
     assert [(to, vote.sequence) for to, vote, _ in b.sent if isinstance(vote, Prepare)] == [((3,), top + 1)]
+
+
+def laggard_that_leads_view_1() -> tuple[Bench, PrePrepare]:
+    """Member 1 is far below the checkpoint from which it starts view 1, which proposes sequence 41 again."""
+    b = Bench(me=1)
+    p = b.proposal(41, 7)
+    for member in (0, 2):
+        b.hear(b.view_change(member, 1, b.proof(p, 2, 3), stable=40))
+    return b, p
+
+
+def test_a_laggard_shown_the_proposals_of_its_own_new_view_is_not_taken_for_an_old_disk() -> None:
+    b, _ = laggard_that_leads_view_1()
+    (new_view,) = b.said(NewView)
+    (again,) = new_view.pre_prepares
+    b.hear(structs.replace(again, beside=request(7).id))
+    assert "older than its votes" not in b.engine.status().waiting_for
+
+
+def test_a_laggard_votes_on_what_a_new_view_proposed_again_far_ahead_once_it_caught_up() -> None:
+    b, p = laggard_that_leads_view_1()
+    b.submit(7)
+    for height in range(1, 41):
+        b.engine.learn(Decision(Height(height), BLOCK, Millis(1), (), b""), b.now)
+        b.drain()
+    assert b.engine.status().low == 40
+    b.hear(b.sign(2, Proposal(p.sequence, p.timestamp, p.root), request(7).id))
+    for member in (2, 3):
+        b.hear(b.sign(member, Prepare(View(1), p.sequence, p.digest)))
+    assert b.said(Commit) == [Commit(View(1), p.sequence, p.digest)]
