@@ -17,9 +17,7 @@ Everything that leaves is in the `Effects` of the turn; the shell holds it back 
 durable. A disk that is full halts the engine: nothing unsynced is ever spoken of, and reading goes on.
 """
 
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from consensus.contract import (
     Decision,
@@ -33,7 +31,7 @@ from consensus.contract import (
 )
 from crypto.attestation import Height
 from crypto.batch import Millis
-from crypto.keys import Check, SignatureChecker
+from crypto.keys import SignatureChecker
 from crypto.roster import MemberId
 from ledger.certificates import CertificateVerifier
 from ledger.errors import BlockError, DiskFull
@@ -41,10 +39,11 @@ from ledger.genesis import Genesis
 from ledger.ledger import Ledger
 from ledger.transaction import ParsedTransaction, parse_transaction
 from tetrarch.engines import Door
-from tetrarch.node.admission import Admission, Coming, Passed, Share
+from tetrarch.node.admission import Admission, Passed, Share
 from tetrarch.node.catch_up import CatchUp
 from tetrarch.node.certified import BlockJudge, Candidate, unverified
-from tetrarch.node.effects import ChecksWanted, ChunkNumber, ConnectionId, Counters, Effects, Level
+from tetrarch.node.chunks import Chunks
+from tetrarch.node.effects import ChunkNumber, ConnectionId, Counters, Effects, Level
 from tetrarch.node.gateway import Gateway, Identity
 from tetrarch.node.inbox import Inbox
 from tetrarch.node.limits import NodeLimits
@@ -54,23 +53,8 @@ from tetrarch.node.verified import VerifiedSignatures
 from tetrarch.node.waits import Waits
 from tetrarch.wire import AskBodies, AskRange, Bodies, EngineMessage, Range, pack
 
-MAX_CHUNKS_OUT = 4
-"""Chunks of checks handed out at a time, when they are verified elsewhere: enough to keep workers busy."""
-
 MAX_ROUNDS = 1000
 """Readys taken in one turn; an engine that never ends has a fault."""
-
-
-@dataclass(slots=True, eq=False)
-class _Chunk:
-    """Checks that are verified together, and what depends on them."""
-
-    number: ChunkNumber
-    transactions: Sequence[Coming]
-    blocks: Sequence[tuple[Candidate, int]]
-    """Served blocks, each with how many of the checks are its own."""
-    checks: Sequence[Check]
-    results: Sequence[bool] | None = None
 
 
 class Heart:
@@ -106,8 +90,6 @@ class Heart:
         """Why nothing is written any more, if so."""
         self._identity = identity
         self._genesis = genesis
-        self._checker = checker
-        self._deferred = deferred
         self._judge = BlockJudge(
             genesis.chain_id, genesis.max_transaction_bytes, genesis.max_batch_transactions, verifier
         )
@@ -133,8 +115,7 @@ class Heart:
         self._shares = tuple(Share() for _ in range(members))
         self._bodies: list[tuple[MemberId, Bodies]] = []
         self._ranges: list[tuple[MemberId, Range]] = []
-        self._chunks: deque[_Chunk] = deque()
-        self._chunk_number = 0
+        self._chunks = Chunks(checker, deferred)
         self._learnt: dict[Height, Candidate] = {}
         self._effects = Effects()
 
@@ -176,9 +157,7 @@ class Heart:
 
     def checked(self, number: ChunkNumber, results: Sequence[bool]) -> None:
         """Take the results of checks that were handed out. They take effect in a later turn, in order."""
-        for chunk in self._chunks:
-            if chunk.number == number:
-                chunk.results = results
+        self._chunks.checked(number, results)
 
     def deadline(self) -> Millis | None:
         """Return when `turn` must be called next, in monotonic ms, or `None`."""
@@ -215,7 +194,7 @@ class Heart:
         return effects
 
     def _has_more(self) -> bool:
-        room = not self._deferred or len(self._chunks) < MAX_CHUNKS_OUT
+        room = self._chunks.room
         return (
             self._inbox.waiting
             or self._gateway.waiting
@@ -242,7 +221,7 @@ class Heart:
 
     def _verify(self, now: Now) -> None:
         """Make the next chunk of checks: transactions first, then blocks, within the turn's budget."""
-        if self._deferred and len(self._chunks) >= MAX_CHUNKS_OUT:
+        if not self._chunks.room:
             return
         budget = self.limits.checks_per_turn
         # Clients' load must not keep a laggard from catching up.
@@ -258,15 +237,8 @@ class Heart:
             own = unverified(candidate, self._verified_before, self.verified.unknown)
             blocks.append((candidate, len(own)))
             checks += own
-        if not transactions and not blocks:
-            return
-        self._chunk_number += 1
-        chunk = _Chunk(ChunkNumber(self._chunk_number), transactions, blocks, checks)
-        self._chunks.append(chunk)
-        if self._deferred:
-            self._effects.checks.append(ChecksWanted(chunk.number, checks))
-        else:
-            chunk.results = self._checker.check(checks)
+        if transactions or blocks:
+            self._chunks.add(transactions, blocks, checks, self._effects)
 
     def _verified_before(self, parsed: ParsedTransaction) -> bool:
         held = self._admission.pooled.get(parsed.id)
@@ -274,9 +246,7 @@ class Heart:
 
     def _apply_chunks(self, now: Now) -> None:
         """Let chunks whose results are known take effect, in the order in which they were made."""
-        while self._chunks and self._chunks[0].results is not None:
-            chunk = self._chunks.popleft()
-            results = chunk.results or ()
+        for chunk, results in self._chunks.ready():
             count = len(chunk.transactions)
             self._admission.settle(chunk.transactions, results[:count], now)
             for candidate, own in chunk.blocks:
