@@ -146,13 +146,18 @@ def _for_this_view(state: State) -> list[Signed[ViewChange]]:
 
 
 def _try_new_view(state: State, now: Now) -> None:
-    """At a quorum of VIEW-CHANGEs the timer starts, and the new primary sends NEW-VIEW."""
-    changes = _for_this_view(state)
-    if state.active or len(changes) < state.quorums.quorum:
+    """At a quorum of VIEW-CHANGEs the timer starts, and the new primary sends NEW-VIEW.
+
+    The timer counts those who are in later views already too: only the latest VIEW-CHANGE of each member is
+    kept and resent, so whoever missed an earlier one of theirs would else wait for a quorum for ever.
+    """
+    if state.active:
         return
-    if state.timers.view_change_deadline is None:
+    reached = sum(signed.message.view >= state.view for signed in state.view_changes.values())
+    if reached >= state.quorums.quorum and state.timers.view_change_deadline is None:
         state.timers.view_change_deadline = Millis(now.monotonic + timeout(state))
-    if state.primary != state.member or not state.may_vote:
+    changes = _for_this_view(state)
+    if len(changes) < state.quorums.quorum or state.primary != state.member or not state.may_vote:
         return
     chosen = changes[: state.quorums.quorum]
     start = implied(state.roster.chain_id, [signed.message for signed in chosen])

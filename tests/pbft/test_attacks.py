@@ -5,10 +5,24 @@ from msgspec import structs
 from consensus.contract import Decision
 from crypto.attestation import Height
 from crypto.batch import Millis
-from pbft import Limits
-from pbft.messages import Commit, NewView, Prepare, PrePrepare, Proposal, Stable, View
+from crypto.roster import MemberId
+from crypto.signed import Envelope
+from pbft import Limits, Tuning
+from pbft.messages import (
+    VIEW_CHANGE,
+    Commit,
+    NewView,
+    Prepare,
+    PrePrepare,
+    Proposal,
+    Stable,
+    Suspect,
+    View,
+    ViewChange,
+    kinds,
+)
 from tests.pbft.bench import BLOCK, Bench
-from tests.pbft.cluster import request
+from tests.pbft.cluster import Cluster, request
 
 
 def test_a_deposed_primarys_invented_bodies_do_not_keep_its_successors_proposals_out() -> None:
@@ -59,6 +73,11 @@ def test_a_status_of_a_member_far_behind_costs_no_search_through_the_whole_chain
     assert [(to, vote.sequence) for to, vote, _ in b.sent if isinstance(vote, Prepare)] == [((3,), top + 1)]
 
 
+def sealed(cluster: Cluster, member: int, message: object) -> Envelope:
+    """What a liar says: signed with its own key."""
+    return kinds.seal(cluster.roster, MemberId(member), cluster.keys[member], message).envelope
+
+
 def laggard_that_leads_view_1() -> tuple[Bench, PrePrepare]:
     """Member 1 is far below the checkpoint from which it starts view 1, which proposes sequence 41 again."""
     b = Bench(me=1)
@@ -87,3 +106,37 @@ def test_a_laggard_votes_on_what_a_new_view_proposed_again_far_ahead_once_it_cau
     for member in (2, 3):
         b.hear(b.sign(member, Prepare(View(1), p.sequence, p.digest)))
     assert b.said(Commit) == [Commit(View(1), p.sequence, p.digest)]
+
+
+def test_a_replica_that_missed_the_view_change_of_one_who_went_on_waits_for_no_quorum_for_ever() -> None:
+    b = Bench(me=1)
+    b.suspect(0)
+    b.suspect(3)
+    b.suspect(0, 1)
+    b.suspect(3, 1)
+    b.hear(b.view_change(2, 2))
+    b.hear(b.view_change(0, 3))
+    assert b.engine.status().view == 2
+    b.wait(10_000)
+    assert b.own_suspicions(2)
+    b.suspect(2, 2)
+    assert [change.view for change in b.said(ViewChange)][-1] == 3
+
+
+def test_a_liar_cannot_leave_honest_members_in_different_views_for_ever() -> None:
+    """Member 3 shows its suspicions to one at a time, and falls silent once member 0 is a view ahead."""
+    cut = True
+    c = Cluster(tuning=Tuning(request_timeout_ms=500), drop=lambda source, to, envelope: cut)
+    first, second, third, liar = c.members
+    liar.crash()
+    c.submit([1], to=[0, 1, 2])
+    c.run(limit=3000)
+    for member in (first, second, third):
+        member.take(sealed(c, 3, Suspect(View(0), Height(0))))
+    first.take(sealed(c, 3, ViewChange(View(1), Height(0), None, ())))
+    first.take(next(e for _, source, _, e in c.trace if source == 1 and e.kind == VIEW_CHANGE))
+    c.run(limit=3000)
+    first.take(sealed(c, 3, Suspect(View(1), Height(0))))
+    assert [member.engine.status().view for member in c.members[:3]] == [2, 1, 1]
+    cut = False
+    assert c.run(c.all_executed([1], [0, 1, 2]))
