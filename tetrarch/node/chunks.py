@@ -1,4 +1,4 @@
-"""Chunks of signature checks: verified within the turn, or elsewhere and answered later; in order either way."""
+"""Chunks of signature checks: verified within the turn, or elsewhere and later; in order either way."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
