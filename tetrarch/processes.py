@@ -143,6 +143,9 @@ class ReplicaProcess:
             if time.monotonic() >= until:
                 return False
             time.sleep(POLL_SECONDS)
+        if self._child is not None:
+            self._child.wait()
+            self._child = None
         with suppress(OSError):
             (self.directory / PID_FILE).unlink()
         return True

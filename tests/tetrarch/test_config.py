@@ -1,4 +1,4 @@
-"""node.toml: a fault is one line that names file and key, and a good file gives settings that fit the genesis."""
+"""node.toml: a fault is one line with file and key, and a good file gives settings that fit the genesis."""
 
 import re
 from collections.abc import Callable

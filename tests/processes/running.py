@@ -1,0 +1,135 @@
+"""Real networks for tests: replicas as processes in a temporary directory, all of them killed at the end."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tetrarch.client.async_client import AsyncClient
+from tetrarch.client.client import Client
+from tetrarch.client.outcome import Outcome, Submission
+from tetrarch.event_loop import run
+from tetrarch.local_network import bring_up
+from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
+from tetrarch.processes import LocalNetwork
+from tetrarch.survey import survey
+from tetrarch.wire import StatusReply
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+"""Seconds for anything that must come: many times what it takes."""
+
+
+class Ended(Exception):
+    """A command's exit code was not the one expected."""
+
+
+@dataclass
+class Running:
+    """A network whose replicas run."""
+
+    network: LocalNetwork
+
+    @property
+    def directory(self) -> Path:
+        return self.network.directory
+
+    def client(self) -> Client:
+        return Client.open(self.directory / "client.toml")
+
+    def up(self) -> None:
+        reports = bring_up(self.network, PATIENCE)
+        assert all(report.reply is not None for report in reports), [report.cause for report in reports]
+
+    def states(self) -> list[StatusReply | None]:
+        async def ask() -> list[StatusReply | None]:
+            client = AsyncClient.open(self.directory / "client.toml")
+            await client.close()
+            from tetrarch.client.config import ClientConfig
+
+            dialer = ClientConfig.load(self.directory / "client.toml").dialer()
+            return [report.reply for report in await survey(self.network.genesis, dialer)]
+
+        return run(ask())
+
+    def primary(self) -> int:
+        return next(state.leader for state in self.states() if state is not None and state.leader >= 0)
+
+    def wait_until_level(self, height: int = 0) -> list[StatusReply]:
+        """Wait until all replicas answer, at one height of at least `height`; the test's own limit bounds it."""
+        while True:
+            states = [state for state in self.states() if state is not None]
+            heights = {state.height for state in states}
+            if len(states) == len(self.network.replicas) and len(heights) == 1 and min(heights) >= height:
+                return states
+
+    def executed_once(self, client: Client, outcomes: Sequence[Outcome]) -> None:
+        """Hold what was acknowledged against the chain: there, at that height, and exactly once."""
+        acknowledged = {each.tx_id: each.height for each in outcomes if each.status == "committed"}
+        found: dict[bytes, int] = {}
+        for block in client.subscribe(1):
+            for transaction in block.transactions:
+                if transaction.result.executed:
+                    assert transaction.tx_id not in found
+                    found[transaction.tx_id] = block.height
+            if block.height >= max(acknowledged.values()):
+                break
+        assert {tx_id: found.get(tx_id) for tx_id in acknowledged} == acknowledged
+
+
+@contextmanager
+def running(directory: Path, replicas: int = 4, application: str = "kv") -> Iterator[Running]:
+    """A network that runs until the block ends."""
+    plan = NetworkPlan(local_hosts(replicas), application=application, development=replicas == 1)
+    make_network(directory, plan)
+    network = LocalNetwork(directory)
+    try:
+        found = Running(network)
+        found.up()
+        yield found
+    finally:
+        network.kill()
+
+
+def puts(count: int, prefix: str = "k") -> list[Submission]:
+    return [
+        Submission({"op": "put", "key": f"{prefix}{number}", "value": str(number)}, f"{prefix}-{number}")
+        for number in range(count)
+    ]
+
+
+def submit(
+    client: Client, submissions: Sequence[Submission], at: int = 0, then: Callable[[], object] | None = None
+) -> list[Outcome]:
+    """Submit all, and call `then` when `at` outcomes are there."""
+    outcomes = []
+    for outcome in client.submit_many(submissions, timeout=PATIENCE):
+        outcomes.append(outcome)
+        if then is not None and len(outcomes) == at:
+            then()
+    return outcomes
+
+
+def command(*arguments: str, code: int = 0) -> str:
+    """Run `tetrarch` as a user does, as a process of its own; returns what it printed."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tetrarch", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=4 * PATIENCE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    if ended.returncode != code:
+        raise Ended(f"{arguments}: {ended.returncode}, not {code}\n{ended.stdout}\n{ended.stderr}")
+    return ended.stdout
+
+
+def json_of(*arguments: str, code: int = 0) -> Any:
+    """What a command prints with --json."""
+    return json.loads(command(*arguments, "--json", code=code))

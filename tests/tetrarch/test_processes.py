@@ -1,0 +1,101 @@
+"""Processes are found again by more than their number, and no stranger is ever signalled."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tetrarch.processes import PID_FILE, AlreadyRunning, Pid, ReplicaProcess, registered, write_pid
+
+SLEEP = "import time; print('up', flush=True); time.sleep(600)"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SLEEP
+
+
+@contextmanager
+def stranger(program: str = SLEEP) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def pid_of(process: subprocess.Popen[bytes]) -> Pid:
+    pid = Pid.of(process.pid)
+    assert pid is not None
+    return pid
+
+
+def test_a_process_is_the_same_as_long_as_it_lives(tmp_path: Path) -> None:
+    with stranger() as process:
+        write_pid(tmp_path, pid_of(process))
+        replica = ReplicaProcess(tmp_path)
+        assert replica.running() == pid_of(process)
+        process.kill()
+        process.wait()
+        assert replica.running() is None
+        assert not replica.signal(signal.SIGTERM)
+
+
+def test_one_that_has_ended_but_was_not_waited_for_does_not_run(tmp_path: Path) -> None:
+    with stranger() as process:
+        write_pid(tmp_path, pid_of(process))
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert ReplicaProcess(tmp_path).running() is None
+
+
+def test_a_number_that_now_belongs_to_a_stranger_is_left_alone(tmp_path: Path) -> None:
+    with stranger() as process:
+        write_pid(tmp_path, Pid(process.pid, "1@another-boot"))
+        replica = ReplicaProcess(tmp_path)
+        assert replica.running() is None
+        assert not replica.signal(signal.SIGKILL)
+        assert not replica.kill()
+        assert process.poll() is None
+
+
+@pytest.mark.parametrize("content", ["", "7", "seven now", "-1 x", "1 2 3", "x" * 5000, "99999999 1@x"])
+def test_a_pid_file_that_says_nothing_of_use_is_nobody(tmp_path: Path, content: str) -> None:
+    (tmp_path / PID_FILE).write_text(content)
+    assert ReplicaProcess(tmp_path).running() is None
+
+
+def test_a_second_runner_of_one_replica_is_refused(tmp_path: Path) -> None:
+    with stranger() as process:
+        write_pid(tmp_path, pid_of(process))
+        with pytest.raises(AlreadyRunning, match=str(process.pid)), registered(tmp_path):
+            pytest.fail("it was let in")
+        with pytest.raises(AlreadyRunning):
+            ReplicaProcess(tmp_path).start()
+
+
+def test_a_runner_is_noted_while_it_runs(tmp_path: Path) -> None:
+    replica = ReplicaProcess(tmp_path)
+    with registered(tmp_path):
+        assert replica.pid_number() == os.getpid()
+    assert not (tmp_path / PID_FILE).exists()
+
+
+def test_one_that_does_not_stop_when_asked_is_found_to_run_still_and_can_be_killed(tmp_path: Path) -> None:
+    with stranger(STUBBORN) as process:
+        write_pid(tmp_path, pid_of(process))
+        replica = ReplicaProcess(tmp_path)
+        assert replica.signal(signal.SIGTERM)
+        assert not replica.wait(0.2)
+        assert replica.kill()
+        assert replica.running() is None
+
+
+def test_the_last_words_are_the_last_line_that_is_not_empty(tmp_path: Path) -> None:
+    replica = ReplicaProcess(tmp_path)
+    assert replica.last_words() == ""
+    (tmp_path / "node.err").write_text("Traceback\nthe disk is full\n\n")
+    assert replica.last_words() == "the disk is full"
