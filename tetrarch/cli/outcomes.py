@@ -15,7 +15,9 @@ Row = dict[str, Any]
 
 def outcome_row(line: int, outcome: "Outcome") -> Row:
     """Return one row: `line`, `tx_id`, `outcome`, `height`, and `result` or `code` and `reason`."""
-    row: Row = {"line": line, "tx_id": outcome.tx_id.hex(), "outcome": outcome.status}
+    # All zero where nothing was signed: a payload or key that cannot be.
+    tx_id = outcome.tx_id.hex() if any(outcome.tx_id) else None
+    row: Row = {"line": line, "tx_id": tx_id, "outcome": outcome.status}
     if outcome.height:
         row["height"] = outcome.height
     result = outcome.result
