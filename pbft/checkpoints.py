@@ -27,18 +27,28 @@ from pbft.state import Ignored, Slot, State
 
 
 def on_executed(state: State, height: Height, block_hash: Digest, block_time: Millis) -> None:
-    """One's own block is stored; at checkpoint heights, attest it to all."""
+    """One's own block is stored."""
     state.executed = height
     state.block_time = block_time
     if state.active and height > state.proposed_until:
         state.failed_views = 0
     normal_case.note_executed(state, height)
-    if height % state.limits.checkpoint_interval == 0 and height > state.low:
-        state.own_hashes[height] = block_hash
-        if height > state.target_height and state.halted is None:
-            own = state.broadcast(Attestation(height, block_hash))
-            state.attestations.setdefault(height, Votes()).add(own)
-        _reach(state, height)
+    attest(state, height, block_hash)
+
+
+def attest(state: State, height: Height, block_hash: Digest) -> None:
+    """At a checkpoint height, attest to all what one's own state is there.
+
+    Also after a restart there: the attestation made before may have reached nobody, and where the window
+    ends at that height no later one would come.
+    """
+    if height % state.limits.checkpoint_interval or height <= state.low:
+        return
+    state.own_hashes[height] = block_hash
+    if height > state.target_height and state.halted is None:
+        own = state.broadcast(Attestation(height, block_hash))
+        state.attestations.setdefault(height, Votes()).add(own)
+    _reach(state, height)
 
 
 def on_attestation(state: State, signed: Signed[Attestation], _now: Now) -> Ignored | None:

@@ -76,7 +76,8 @@ class Pbft:
     def restore(self, records: Iterable[Record], executed: Height, block_hash: Digest, now: Now) -> None:
         """Start from durable records and a stored chain that ends at `executed`. Called once, first."""
         state = self._state
-        restart.restore(state, records, executed, block_hash)
+        restart.restore(state, records, executed)
+        checkpoints.attest(state, executed, block_hash)
         if self._mark_at_start and not state.marked:
             checkpoints.mark(state, Height(0))
         if state.leads:

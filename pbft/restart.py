@@ -27,7 +27,7 @@ _ORDER = (b"s", b"v", b"m", CONTENT, PREPARED, ACCEPTED)
 """The order in which records must be read: each kind leans on those before it."""
 
 
-def restore(state: State, records: Iterable[Record], executed: Height, block_hash: Digest) -> None:
+def restore(state: State, records: Iterable[Record], executed: Height) -> None:
     """Take up where records and stored chain end. Raises `EngineFault` if they contradict each other."""
     state.delivered = state.executed = executed
     ordered = sorted(
@@ -41,8 +41,6 @@ def restore(state: State, records: Iterable[Record], executed: Height, block_has
             raise EngineFault(f"the votes' record {record.key.hex()} does not decode: {error}") from None
     if state.low > executed:
         raise EngineFault(f"the votes say that block {state.low} is stable, the chain ends at {executed}")
-    if executed > state.low and executed % state.limits.checkpoint_interval == 0:
-        state.own_hashes[executed] = block_hash
     _restore_proposed_again(state)
     for sequence in sorted(state.slots):
         _restore_votes(state, state.slots[sequence])

@@ -3,7 +3,7 @@
 from msgspec import structs
 
 from consensus.contract import Decision
-from crypto.attestation import Height
+from crypto.attestation import ATTESTATION, Height
 from crypto.batch import Millis
 from crypto.roster import MemberId
 from crypto.signed import Envelope
@@ -140,3 +140,22 @@ def test_a_liar_cannot_leave_honest_members_in_different_views_for_ever() -> Non
     assert [member.engine.status().view for member in c.members[:3]] == [2, 1, 1]
     cut = False
     assert c.run(c.all_executed([1], [0, 1, 2]))
+
+
+def test_a_power_cut_where_the_window_ends_leaves_a_network_that_goes_on() -> None:
+    lost = {ATTESTATION}
+    c = Cluster(
+        limits=Limits(checkpoint_interval=4, window=8),
+        drop=lambda source, to, envelope: envelope is not None and envelope.kind in lost,
+    )
+    for number in range(8):
+        c.submit([number])
+        c.run(limit=100)
+    assert [len(member.disk.chain) for member in c.members] == [8, 8, 8, 8]
+    for member in c.members:
+        member.crash()
+    lost.clear()
+    for member in c.members[:3]:
+        member.start()
+    c.submit([8], to=[0, 1, 2])
+    assert c.run(c.all_executed([8], [0, 1, 2]))
