@@ -1,172 +1,175 @@
 """What executing blocks costs per transaction: `python -m benchmarks.execution`.
 
-Executes batches of puts on a state of many keys with the production ledger, on RocksDB and in memory, and prints
-microseconds of the executing thread's CPU per transaction: the whole, and the parts. Syncs, signatures and the
-parsing of transactions are not in it. Nothing here is imported by what ships.
+Executes batches of puts, or of transfers between accounts, on a state of many keys, and prints microseconds
+of the executing thread's CPU per transaction: the whole, as the ledger does it, and the steps, done one by
+one with the same parts. Beside it what RocksDB's own threads took, for flushing and compacting. Syncs,
+signatures and the parsing of transactions are not in it. Nothing here is imported by what ships.
 """
 
 import argparse
+import resource
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from crypto import merkle
 from crypto.attestation import Height
 from crypto.batch import Millis, batch_digest, transaction_root
 from crypto.codec import encode
 from crypto.digest import Digest
 from crypto.keys import SIGNATURE_BYTES, SigningKey
-from ledger.application import Application, ApplicationContext, StateReader, StateView, load_application
-from ledger.block import result_leaf
+from crypto.merkle import Tree
+from crypto.roster import Epoch
+from ledger.application import load_application
+from ledger.block import Block, Header, result_leaf
+from ledger.executor import execute_batch
 from ledger.genesis import FORMAT, Genesis, GenesisMember
-from ledger.keyvalue import Change, Family, KeyValue, MemoryKeyValue, RocksKeyValue
-from ledger.ledger import Executed, Ledger
+from ledger.keyvalue import Family, KeyValue, MemoryKeyValue, RocksKeyValue
+from ledger.ledger import Ledger
+from ledger.opening import StateRows
+from ledger.state.tree import StateTree
+from ledger.store import ChainStore, block_changes, index_changes
 from ledger.transaction import ParsedTransaction, Transaction, parse_transaction
+from ledger.values import RecentValues
 
 KEY = SigningKey(bytes(31) + b"\x01")
 START = 1_700_000_000_000
-T = TypeVar("T")
+CERTIFICATE = bytes(400)
+STRIDE = 7919
+"""Coprime to the number of keys: so every key is met, and no two of one batch are neighbours."""
 
 
-class Stopwatch:
-    """Seconds by name."""
+class Workload:
+    """Batches for one application. The nonce counts, the keys repeat after `options.keys`."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        member = GenesisMember("replica-0", KEY.public_key, Digest(bytes(32)))
+        name = options.application
+        self.genesis = Genesis(FORMAT, "benchmark", 1, "pbft", name, (member,), max_batch_transactions=4000)
+        self.application = load_application(name, {})
+        self.options = options
+        self._number = 0
+
+    def batch(self, filling: bool) -> list[ParsedTransaction]:
+        """Return the next batch, unsigned; `filling` puts all keys, or opens all accounts and funds them."""
+        return [self._transaction(filling) for _ in range(self.options.batch)]
+
+    def _transaction(self, filling: bool) -> ParsedTransaction:
+        self._number += 1
+        first = self._number * STRIDE % self.options.keys
+        if self.options.application == "kv":
+            payload = b'{"key":"account-%08d","op":"put","value":"value-%d"}' % (first, self._number)
+        elif filling and self._number <= self.options.keys:
+            payload = b'{"account":"account-%08d","op":"open"}' % first
+        elif filling:
+            payload = b'{"account":"account-%08d","amount":1000,"op":"issue"}' % first
+        else:
+            payload = b'{"amount":1,"from":"account-%08d","op":"transfer","to":"account-%08d"}' % (
+                first,
+                (first + STRIDE) % self.options.keys,
+            )
+        chain, nonce = self.genesis.chain_id, self._number.to_bytes(16, "big")
+        body = encode(Transaction(chain, KEY.public_key, nonce, Millis(START + 10**9), payload))
+        return parse_transaction(bytes(SIGNATURE_BYTES) + body, chain, 16 * 1024)
+
+
+def whole(workload: Workload, disk: KeyValue) -> dict[str, float]:
+    """Fill the state, execute the blocks to be measured, and return seconds."""
+    ledger = Ledger.open(workload.genesis, workload.application, disk)
+    filling = -(-2 * workload.options.keys // workload.options.batch)
+    seconds = {"the whole": 0.0, "RocksDB's threads": 0.0}
+    for number in range(filling + workload.options.blocks):
+        batch = workload.batch(number < filling)
+        height = Height(ledger.height + 1)
+        timestamp = Millis(START + height)
+        root = transaction_root([parsed.id for parsed in batch])
+        agreed = batch_digest(workload.genesis.chain_id, height, timestamp, root)
+        process, begin = time.process_time(), time.thread_time()
+        ledger.execute(height, agreed, timestamp, batch, CERTIFICATE)
+        took = time.thread_time() - begin
+        disk.sync()
+        if number >= filling:
+            seconds["the whole"] += took
+            seconds["RocksDB's threads"] += max(0.0, time.process_time() - process - took)
+    return seconds
+
+
+class Steps:
+    """The seconds between one `lap` and the next, by name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self._last = time.thread_time()
 
-    def __call__(self, name: str, work: Callable[[], T]) -> T:
-        """Run `work` and count its time under `name`."""
-        begin = time.thread_time()
-        done = work()
-        self.seconds[name] += time.thread_time() - begin
-        return done
-
-
-class TimedDisk:
-    """A store whose calls are timed."""
-
-    def __init__(self, disk: KeyValue, watch: Stopwatch) -> None:
-        self._disk = disk
-        self._watch = watch
-
-    def get(self, family: Family, key: bytes) -> bytes | None:
-        """Return the value under `key`."""
-        return self._watch(f"  read {family.column}", lambda: self._disk.get(family, key))
-
-    def get_many(self, family: Family, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the values under `keys`."""
-        return self._watch(f"  look ids up in {family.column}", lambda: self._disk.get_many(family, keys))
-
-    def write(self, changes: Sequence[Change]) -> None:
-        """Apply `changes`."""
-        self._watch("  the atomic write", lambda: self._disk.write(changes))
-
-    def sync(self) -> None:
-        """Sync."""
-        self._disk.sync()
-
-    def scan(
-        self, family: Family, start: bytes = b"", end: bytes | None = None, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """Yield rows."""
-        return self._disk.scan(family, start, end, reverse)
-
-    def close(self) -> None:
-        """Close."""
-        self._disk.close()
+    def lap(self, name: str = "") -> None:
+        """Count the time since the last lap under `name`; without one, start anew."""
+        now = time.thread_time()
+        if name:
+            self.seconds[name] += now - self._last
+        self._last = now
 
 
-class TimedApplication:
-    """An application whose execution is timed, the clock's own cost of 0.1 us included."""
-
-    def __init__(self, application: Application, watch: Stopwatch) -> None:
-        self._application = application
-        self._watch = watch
-        self.check = application.check
-
-    def execute(self, context: ApplicationContext, payload: bytes, state: StateView) -> bytes:
-        """Execute one transaction."""
-        begin = time.thread_time()
-        value = self._application.execute(context, payload, state)
-        self._watch.seconds["  the application"] += time.thread_time() - begin
-        return value
-
-    def query(self, question: bytes, state: StateReader) -> bytes:
-        """Answer a question."""
-        return self._application.query(question, state)
-
-
-def genesis_for(application: str) -> Genesis:
-    """Return a genesis of one member."""
-    member = GenesisMember("replica-0", KEY.public_key, Digest(bytes(32)))
-    return Genesis(FORMAT, "benchmark", 1, "pbft", application, (member,), max_batch_transactions=10_000)
-
-
-def puts(genesis: Genesis, height: int, count: int, keys: int) -> list[ParsedTransaction]:
-    """Return a batch of puts of about 180 bytes each; keys repeat after `keys`. They are not signed."""
-    batch = []
-    for position in range(count):
-        number = height * count + position
-        payload = b'{"key":"account-%08d","op":"put","value":"value-%d"}' % (number * 7919 % keys, number)
-        nonce = number.to_bytes(16, "big")
-        body = encode(Transaction(genesis.chain_id, KEY.public_key, nonce, Millis(START + 10**9), payload))
-        batch.append(parse_transaction(bytes(SIGNATURE_BYTES) + body, genesis.chain_id, 10_000))
-    return batch
-
-
-def execute(ledger: Ledger, genesis: Genesis, batch: list[ParsedTransaction]) -> Executed:
-    """Execute the next block."""
-    height = Height(ledger.height + 1)
-    timestamp = Millis(START + height)
-    digest = batch_digest(
-        genesis.chain_id, height, timestamp, transaction_root([parsed.id for parsed in batch])
-    )
-    return ledger.execute(height, digest, timestamp, batch, bytes(400))
-
-
-def measure(disk: KeyValue, options: argparse.Namespace, parts: bool) -> dict[str, float]:
-    """Return microseconds per transaction, by part, after the state was filled."""
-    genesis = genesis_for("kv")
-    watch = Stopwatch()
-    application = load_application("kv", {})
-    plain = Ledger.open(genesis, application, disk)
-    while plain.height * options.batch < options.keys:
-        execute(plain, genesis, puts(genesis, plain.height, options.batch, options.keys))
+def steps(workload: Workload, disk: KeyValue) -> dict[str, float]:
+    """Execute more blocks on a filled store, as `Ledger.execute` does but step by step; return seconds."""
+    store = ChainStore.open(disk, workload.genesis.chain_id)
+    state = StateTree.open(StateRows(disk))
+    values = RecentValues(state.get)
+    header, watch = store.header(store.head.height), Steps()
+    for _ in range(workload.options.blocks):
+        batch, height = workload.batch(False), Height(store.head.height + 1)
+        ids = [parsed.id for parsed in batch]
+        watch.lap()
+        root = transaction_root(ids)
+        watch.lap("transaction root")
+        places = store.places(ids)
+        watch.lap("look the ids up")
+        heights = [None if place is None else place.height for place in places]
+        outcome = execute_batch(workload.application, values.get, height, Millis(START), batch, heights)
+        watch.lap("the application, with reads")
+        pending = state.update(outcome.changes)
+        watch.lap("state tree")
+        tree = Tree.of_leaves(map(result_leaf, ids, outcome.results))
+        watch.lap("result tree")
+        header = _header(workload, height, root, tree, pending.root)
+        block = Block(header, tuple([parsed.raw for parsed in batch]), tuple(outcome.results), CERTIFICATE)
+        changes = block_changes(block, Digest(bytes(32)))
+        changes += index_changes(height, ids, outcome.executed)
+        changes += [(Family.STATE, key, row) for key, row in sorted(pending.writes.items())]
+        watch.lap("block and index records")
+        disk.write(changes)
+        watch.lap("the atomic write")
+        pending.commit()
+        values.commit(outcome.changes)
+        store.advance(header, Digest(bytes(32)))
+        watch.lap("state tree")
         disk.sync()
-    ledger = plain
-    if parts:
-        ledger = Ledger.open(genesis, TimedApplication(application, watch), TimedDisk(disk, watch))
-        watch.seconds.clear()
-    for _ in range(options.blocks):
-        batch = puts(genesis, ledger.height, options.batch, options.keys)
-        done = watch("the whole", lambda batch=batch: execute(ledger, genesis, batch))  # type: ignore[misc]
-        disk.sync()
-        watch("  transaction root (twice in the whole)", lambda done=done: transaction_root(done.ids))  # type: ignore[misc]
-        watch(
-            "  result tree", lambda done=done: merkle.Tree.of_leaves(map(result_leaf, done.ids, done.results))
-        )  # type: ignore[misc]
-    return {name: seconds / options.blocks / options.batch * 1e6 for name, seconds in watch.seconds.items()}
+    return watch.seconds
+
+
+def _header(workload: Workload, height: Height, root: Digest, tree: Tree, state_root: Digest) -> Header:
+    chain, zero = workload.genesis.chain_id, Digest(bytes(32))
+    times = Millis(START), Millis(START)
+    return Header(chain, Epoch(0), height, zero, zero, *times, root, tree.root, state_root)
 
 
 def main() -> None:
     """Measure and print."""
     arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--application", choices=["kv", "assets"], default="kv")
     arguments.add_argument("--keys", type=int, default=100_000, help="keys in the state")
     arguments.add_argument("--batch", type=int, default=500, help="transactions in a block")
-    arguments.add_argument("--blocks", type=int, default=100, help="blocks measured")
+    arguments.add_argument("--blocks", type=int, default=200, help="blocks measured")
     options = arguments.parse_args()
     for name in ("memory", "RocksDB"):
-        for parts in (False, True):
-            with tempfile.TemporaryDirectory() as directory:
-                disk = MemoryKeyValue() if name == "memory" else RocksKeyValue.open(Path(directory) / "store")
-                figures = measure(disk, options, parts)
-                disk.close()
-            print(f"{name}, {'parts (timing them costs too)' if parts else 'as it runs'}")
-            for part, microseconds in figures.items():
-                print(f"  {part:<45}{microseconds:8.2f} us per transaction")
+        workload = Workload(options)
+        with tempfile.TemporaryDirectory() as directory:
+            disk = MemoryKeyValue() if name == "memory" else RocksKeyValue.open(Path(directory) / "store")
+            figures = {**whole(workload, disk), **steps(workload, disk)}
+            disk.close()
+        print(f"{name}, {options.application}: us of CPU per transaction")
+        for part, seconds in figures.items():
+            print(f"  {part:<30}{seconds / options.blocks / options.batch * 1e6:8.2f}")
+    print(f"largest resident size {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ stops.) What the state itself raises is this replica's own fault and comes throu
 swallows it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -29,6 +29,7 @@ from ledger.result import (
 from ledger.state.nodes import MAX_KEY_BYTES
 from ledger.state.nodes import MAX_VALUE_BYTES as MAX_STATE_VALUE_BYTES
 from ledger.transaction import ParsedTransaction
+from ledger.values import Read
 
 MAX_TRANSACTION_WRITES = 1000
 MAX_TRANSACTION_WRITE_BYTES = 256 * 1024
@@ -43,9 +44,6 @@ APPLICATION_ERROR = error_result("the application raised an error")
 LIMIT_ERROR = error_result("the application broke a limit of the state or of results")
 INVALID_RESULT = failed_result("the payload is not valid for this application")
 NO_ROOM_RESULT = failed_result("this block had no room left for what it writes or returns")
-
-Read = Callable[[bytes], bytes | None]
-"""The committed value of a key, or None."""
 
 
 class LimitBroken(Exception):

@@ -25,17 +25,19 @@ from crypto.merkle import Tree
 from crypto.roster import Epoch
 from ledger.application import Application, Invalid
 from ledger.block import Block, Header, block_hash, block_time, result_leaf
-from ledger.errors import BlockError, CorruptStore, TransactionRefused
+from ledger.errors import BlockError, CorruptStore, StoreError, TransactionRefused
 from ledger.executor import BatchOutcome, execute_batch
 from ledger.genesis import Genesis
 from ledger.keyvalue import Change, Family, KeyValue
 from ledger.opening import open_state, verify_recent
 from ledger.refusals import RefusalCode
-from ledger.state.errors import CorruptState
+from ledger.result import MAX_REASON_CHARACTERS
+from ledger.state.errors import CorruptState, StateError
 from ledger.state.proof import encode_proof
 from ledger.state.tree import PendingUpdate, StateTree
 from ledger.store import ChainStore, block_changes, index_changes, seal
-from ledger.transaction import ParsedTransaction, check_sender
+from ledger.transaction import ParsedTransaction, check_sender, transaction_id
+from ledger.values import RecentValues
 
 KNOWN_SENDERS = 65_536
 """Senders whose keys were checked already, 6 MB: checking one costs as much as half a signature."""
@@ -64,6 +66,7 @@ class Ledger:
         self._disk = disk
         self._store = store
         self._state = state
+        self._values = RecentValues(state.get)
         self._senders: set[bytes] = set()
         self.head: Header | None = store.header(store.head.height)
         """The last block's header; `None` before the first block."""
@@ -139,6 +142,7 @@ class Ledger:
         changes += [(Family.STATE, key, row) for key, row in sorted(pending.writes.items())]
         self._disk.write(changes)
         pending.commit()
+        self._values.commit(outcome.changes)
         self._store.advance(header, hashed)
         self.head = header
         return Executed(header, hashed, ids, outcome.results, tree)
@@ -154,8 +158,9 @@ class Ledger:
         if place is None:
             return None
         block = self._store.block(place.height)
-        if block is None or place.position >= len(block.transactions):
-            raise CorruptStore(f"the index names a place that is not there for {tx_id.hex()}", place.height)
+        found = block.transactions[place.position : place.position + 1] if block is not None else ()
+        if block is None or not found or transaction_id(found[0]) != tx_id:
+            raise CorruptStore(f"the index leads to another place for {tx_id.hex()}", place.height)
         return block, place.position
 
     def block(self, height: Height) -> Block | None:
@@ -186,8 +191,16 @@ class Ledger:
             raise CorruptStore(str(error), self.height) from error
 
     def query(self, question: bytes) -> bytes:
-        """Return the application's answer to a question about the state at the head. Raises `Invalid`."""
-        return self._application.query(question, self._state)
+        """Return the application's answer to a question about the state at the head.
+
+        Raises `Invalid`, also for a question at which the application fails.
+        """
+        try:
+            return self._application.query(question, self._state)
+        except (Invalid, StateError, StoreError):
+            raise
+        except Exception as error:  # a user's code may raise anything, and must not stop a replica
+            raise Invalid(f"the application cannot answer: {type(error).__name__}") from error
 
     def check(self, parsed: ParsedTransaction, wall: Millis) -> None:
         """Check whether a transaction may be admitted at the wall clock's time `wall` (ms), its signature
@@ -210,13 +223,7 @@ class Ledger:
                 RefusalCode.TOO_FAR,
                 f"valid_until lies {valid_until - wall} ms ahead, more than {self._genesis.horizon_ms}",
             )
-        try:
-            self._application.check(transaction.payload)
-        except Invalid as error:
-            raise TransactionRefused(RefusalCode.INVALID, str(error)) from None
-        except Exception as error:  # a user's code may raise anything, and must not stop a replica
-            reason = f"the application cannot check it: {type(error).__name__}"
-            raise TransactionRefused(RefusalCode.INVALID, reason) from error
+        self._check_payload(transaction.payload)
 
     def engine_records(self) -> list[tuple[bytes, bytes]]:
         """Return keys and values of all the engine's records, in the order of the keys. Raises
@@ -246,6 +253,18 @@ class Ledger:
         """Make everything written so far durable. Blocks; may run in another thread. Raises `StoreError`."""
         self._disk.sync()
 
+    def _check_payload(self, payload: bytes) -> None:
+        try:
+            self._application.check(payload)
+        except Invalid as error:
+            reason = str(error)[:MAX_REASON_CHARACTERS].encode("utf-8", "replace").decode()
+            raise TransactionRefused(RefusalCode.INVALID, reason) from None
+        except KeyboardInterrupt:  # the operator's, not the application's
+            raise
+        except BaseException as error:  # a user's code may raise anything, and must not stop a replica
+            reason = f"the application cannot check it: {type(error).__name__}"
+            raise TransactionRefused(RefusalCode.INVALID, reason) from error
+
     def _carry_out(
         self, height: Height, time: Millis, transactions: Sequence[ParsedTransaction], ids: Sequence[TxId]
     ) -> tuple[BatchOutcome, PendingUpdate]:
@@ -253,7 +272,7 @@ class Ledger:
         first_heights = self.located(ids)
         try:
             outcome = execute_batch(
-                self._application, self._state.get, height, time, transactions, first_heights
+                self._application, self._values.get, height, time, transactions, first_heights
             )
             return outcome, self._state.update(outcome.changes)
         except CorruptState as error:

@@ -238,11 +238,7 @@ class ChainStore:
 
     def certificate(self, height: Height) -> bytes:
         """Return the certificate of a block in the chain. Raises `CorruptStore`."""
-        key = height_key(height)
-        stored = self._disk.get(Family.CERTIFICATES, key)
-        if stored is None:
-            raise CorruptStore("the certificate is missing", height)
-        return unseal(Family.CERTIFICATES, key, stored)
+        return self._record(Family.CERTIFICATES, height)
 
     def backwards(self) -> Iterator[Block]:
         """Yield the blocks from the head down, linked, their certificates left out. Raises `CorruptStore`."""
@@ -263,17 +259,24 @@ class ChainStore:
 
     def _stored(self, height: Height) -> Block:
         """Return the block of a height of the chain, its certificate left out, itself not linked yet."""
-        key = height_key(height)
-        stored = self._disk.get(Family.BLOCKS, key)
-        if stored is None:
-            raise CorruptStore("the block is missing", height)
         try:
-            block = blocks.decode(unseal(Family.BLOCKS, key, stored))
+            block = blocks.decode(self._record(Family.BLOCKS, height))
         except CodecError as error:
             raise CorruptStore(f"the block does not decode: {error}", height) from None
         if block.header.height != height or block.header.chain_id != self._chain_id:
             raise CorruptStore("the block is of another height or chain", height)
         return block
+
+    def _record(self, family: Family, height: Height) -> bytes:
+        """Return the record that a family must have for a height of the chain. Raises `CorruptStore`."""
+        key = height_key(height)
+        try:
+            stored = self._disk.get(family, key)
+        except CorruptStore as error:
+            raise CorruptStore(error.what, height) from error
+        if stored is None:
+            raise CorruptStore(f"the record in {family.column} is missing", height)
+        return unseal(family, key, stored)
 
     def _linked(self, block: Block) -> Block:
         """Return `block` if the head, or its successor, names its hash."""

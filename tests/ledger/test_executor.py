@@ -15,7 +15,8 @@ from ledger.executor import (
     MAX_TRANSACTION_WRITES,
     execute_batch,
 )
-from ledger.result import MAX_REASON_CHARACTERS, MAX_VALUE_BYTES, Result, ResultCode, results
+from ledger.refusals import RefusalCode
+from ledger.result import MAX_REASON_CHARACTERS, MAX_VALUE_BYTES, Result, ResultCode
 from ledger.state.nodes import MAX_KEY_BYTES
 from ledger.state.nodes import MAX_VALUE_BYTES as MAX_STATE_VALUE_BYTES
 from tests.ledger.disks import MemoryDisk, RocksDisk
@@ -33,12 +34,16 @@ class Scripted:
     def check(self, payload: bytes) -> None:
         if payload == b"explode":
             raise ZeroDivisionError("a secret of this machine")
+        if payload == b"leave":
+            raise SystemExit
+        if payload == b"talk":
+            raise Invalid("\ud800" * 999)
 
     def execute(self, context: ApplicationContext, payload: bytes, state: StateView) -> bytes:
         return self.behaviours[payload.decode()](context, state)  # type: ignore[return-value]
 
     def query(self, question: bytes, state: StateReader) -> bytes:
-        return b"null"
+        return b"%d" % (1 // len(question))
 
 
 def scripted(**behaviours: Behaviour) -> Chain:
@@ -250,9 +255,23 @@ def test_results_are_the_same_whatever_ran_before_in_this_process(tmp_path: Path
     assert len(hashes) == 1
 
 
-def test_an_application_whose_check_raises_refuses_without_stopping() -> None:
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"explode", "the application cannot check it: ZeroDivisionError"),
+        (b"leave", "the application cannot check it: SystemExit"),
+        (b"talk", "?" * MAX_REASON_CHARACTERS),
+    ],
+)
+def test_whatever_check_raises_refuses_the_transaction_and_stops_nothing(payload: bytes, reason: str) -> None:
     chain = scripted()
     with pytest.raises(TransactionRefused) as refusal:
-        chain.ledger.check(chain.transaction(b"explode"), START)
-    assert "secret" not in refusal.value.reason
-    assert results.decode(chain.execute([chain.transaction(b"explode")]).results[0]).code is ResultCode.ERROR
+        chain.ledger.check(chain.transaction(payload, START + 1), START)
+    assert (refusal.value.code, refusal.value.reason) == (RefusalCode.INVALID, reason)
+
+
+def test_a_question_at_which_the_application_fails_is_invalid() -> None:
+    chain = scripted()
+    assert chain.ledger.query(b"?") == b"1"
+    with pytest.raises(Invalid, match="cannot answer: ZeroDivisionError"):
+        chain.ledger.query(b"")

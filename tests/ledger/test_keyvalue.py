@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,24 @@ def test_a_store_can_be_killed_and_opened_again_many_times(tmp_path: Path) -> No
             disk.close()
         else:
             disk.kill()
+    disk.close()
+
+
+def test_a_sync_beside_writes_makes_durable_what_was_written_before_it(tmp_path: Path) -> None:
+    disk = RocksDisk(tmp_path / "store")
+    store = disk.open()
+    written = 0
+    with ThreadPoolExecutor(1) as executor:
+        for _ in range(30):
+            store.write([(Family.BLOCKS, b"%04d" % written, bytes(1000))])
+            written += 1
+            syncing = executor.submit(store.sync)
+            for _ in range(5):
+                store.write([(Family.BLOCKS, b"%04d" % written, bytes(1000))])
+                written += 1
+            syncing.result()
+    disk.kill()
+    assert keys(disk.open()) == written
     disk.close()
 
 

@@ -263,6 +263,15 @@ class TestServedWhileRunning:
                 use()
         assert chain.ledger.height == 5
 
+    def test_an_index_that_leads_to_another_transaction_is_not_followed(self, chain: Chain) -> None:
+        here, there = chain.transaction(put("b", "1")), chain.transaction(put("b", "2"))
+        chain.execute([here, there])
+        other = chain.store.get(Family.INDEX, there.id)
+        assert other is not None
+        chain.store.write([(Family.INDEX, here.id, seal(Family.INDEX, here.id, other[:-4]))])
+        with pytest.raises(CorruptStore, match="corrupt at height 5: the index leads to another place"):
+            chain.ledger.receipt_parts(here.id)
+
     def test_a_damaged_value_is_not_served(self, chain: Chain) -> None:
         key, _ = next(iter(chain.store.scan(Family.STATE)))
         self.damage(chain, Family.STATE, key, -1)
