@@ -36,13 +36,21 @@ def on_executed(state: State, height: Height, block_hash: Digest, block_time: Mi
     attest(state, height, block_hash)
 
 
+def is_checkpoint(state: State, height: Height) -> bool:
+    """Whether `height` is one at which checkpoints are made; 0, the genesis, is one.
+
+    Clients are given attestations of any height, so a certificate does not prove it.
+    """
+    return height % state.limits.checkpoint_interval == 0
+
+
 def attest(state: State, height: Height, block_hash: Digest) -> None:
     """At a checkpoint height, attest to all what one's own state is there.
 
     Also after a restart there: the attestation made before may have reached nobody, and where the window
     ends at that height no later one would come.
     """
-    if height % state.limits.checkpoint_interval or height <= state.low:
+    if not is_checkpoint(state, height) or height <= state.low:
         return
     state.own_hashes[height] = block_hash
     if height > state.target_height and state.halted is None:
@@ -56,7 +64,7 @@ def on_attestation(state: State, signed: Signed[Attestation], _now: Now) -> Igno
     message = signed.message
     if signed.signer == state.member:
         return Ignored.OWN
-    if message.height % state.limits.checkpoint_interval or message.height == 0:
+    if not is_checkpoint(state, message.height) or message.height == 0:
         return Ignored.NOT_A_CHECKPOINT
     if message.height <= state.low:
         return Ignored.BELOW_WATERMARK
@@ -91,6 +99,8 @@ def _try_stable(state: State, height: Height) -> None:
 def on_certified(state: State, certificate: Certificate) -> Ignored | None:
     """A quorum attests a checkpoint: make it stable, or the target of catching up."""
     attestation = attested(certificate)
+    if not is_checkpoint(state, attestation.height):
+        return Ignored.NOT_A_CHECKPOINT
     if attestation.height <= max(state.low, state.target_height):
         return Ignored.BELOW_WATERMARK
     state.target = certificate

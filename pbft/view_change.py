@@ -115,6 +115,8 @@ def on_view_change(state: State, signed: Signed[ViewChange], now: Now) -> Ignore
         return Ignored.OWN
     if message.view < state.view or (message.view == state.view and state.active):
         return Ignored.OLD_VIEW
+    if not checkpoints.is_checkpoint(state, message.stable):
+        return Ignored.NOT_A_CHECKPOINT
     earlier = state.view_changes.get(signed.signer)
     if earlier is not None and earlier.message.view >= message.view:
         return _judge_repeated(state, earlier, signed)
@@ -183,6 +185,8 @@ def on_new_view(state: State, signed: Signed[NewView], now: Now) -> Ignored | No
             return Ignored.CONFLICTING
         return Ignored.REPEATED
     changes = [_decode_change(envelope) for envelope in message.view_changes]
+    if not all(checkpoints.is_checkpoint(state, change.stable) for change in changes):
+        return Ignored.NOT_A_CHECKPOINT
     start = implied(state.roster.chain_id, changes)
     proposals = [Signed(_decode_proposal(bare), bare) for bare in message.pre_prepares]
     enter(state, signed, start, proposals, now)

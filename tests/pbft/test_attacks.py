@@ -159,3 +159,16 @@ def test_a_power_cut_where_the_window_ends_leaves_a_network_that_goes_on() -> No
         member.start()
     c.submit([8], to=[0, 1, 2])
     assert c.run(c.all_executed([8], [0, 1, 2]))
+
+
+def test_attestations_that_clients_got_for_any_height_make_no_checkpoint_there() -> None:
+    b = Bench(me=2)
+    for sequence in range(1, 4):
+        b.decide(b.propose(sequence), 0, 1, 3)
+    b.hear(b.sign(0, Stable(b.checkpoint(3))))
+    assert b.engine.status().low == 0
+    b.hear(b.view_change(3, 1, stable=3))
+    b.hear(b.new_view(1, b.view_change(0, 1), b.view_change(1, 1), b.view_change(3, 1, stable=3)))
+    status = b.engine.status()
+    assert (status.view, status.low) == (0, 0)
+    assert dict(status.ignored) == {"no checkpoint height": 3}
