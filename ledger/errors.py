@@ -43,10 +43,12 @@ class CorruptStore(StoreError):
 
 
 REMEDY = (
-    "Nothing was served from it. Move the store aside, keep it for the audit, and start with an empty one: "
-    "the replica then fetches the chain from the others"
+    "What does not verify is not served. Move the store aside, keep it for the audit, and start with an "
+    "empty one and restored_from_backup = true: the replica fetches the chain from the others, "
+    "and votes again when that is safe"
 )
-"""What whoever runs a replica does about a corrupt store."""
+"""What whoever runs a replica does about a corrupt store. Without its votes it must not vote at once: that is
+what the setting, of its node.toml, says."""
 
 
 class BlockError(LedgerError):
