@@ -1,9 +1,10 @@
 """Time: which timers run, when they are due, and what each does. All in monotonic ms.
 
 A timer runs for the oldest request that both sides must find admissible, counted from when it was
-relayed to the primary, and for the lowest proposal that is not executed. When the request is settled
-the next oldest is tracked, so that a censored request is the oldest one sooner or later, and a long
-queue in an honest primary's pool deposes nobody (rules 12 and 33).
+relayed to the primary, and for the lowest proposal that is not executed, which also watches over the
+requests in proposals. When the tracked request is settled, or is in a proposal, another one is tracked: so
+a censored request is the oldest one sooner or later, and neither a long queue in an honest primary's pool
+nor a slow machine deposes anybody (rules 12 and 33).
 """
 
 from consensus.contract import Now, Relay, Request
@@ -41,17 +42,36 @@ def _watch_requests(state: State, now: Now) -> None:
         return
     tracked = state.pool.get(timers.tracked) if timers.tracked is not None else None
     if (tracked is None or tracked.valid_until < now.wall) and timers.track_at <= now.monotonic:
-        relay_now = timers.tracked is None and timers.relay_at is not None
+        after_view = timers.tracked is None and timers.relay_at is not None
         tracked = next((request for request in state.pool if _counts(state, request, now)), None)
-        timers.tracked = tracked.id if tracked else None
-        timers.request_deadline = None
-        delay = 0 if relay_now else state.tuning.relay_delay_ms
-        timers.relay_at = Millis(now.monotonic + delay) if tracked else None
-        if tracked is None and len(state.pool):
-            timers.track_at = Millis(now.monotonic + state.tuning.relay_delay_ms)
-    if timers.relay_at is not None and timers.relay_at <= now.monotonic and timers.request_deadline is None:
+        _track(state, tracked, Millis(0) if after_view else state.tuning.relay_delay_ms, now)
+    due = timers.relay_at if timers.request_deadline is None else timers.request_deadline
+    if tracked is None or due is None or due > now.monotonic:
+        return
+    if not _pass_over_if_proposed(state, tracked, now) and timers.request_deadline is None:
         _relay_oldest(state, now)
         timers.request_deadline = Millis(now.monotonic + view_change.timeout(state))
+
+
+def _track(state: State, request: Request | None, delay: Millis, now: Now) -> None:
+    """Wait for `request` from now on; where there is none, look again a little later."""
+    timers = state.timers
+    timers.tracked = request.id if request else None
+    timers.request_deadline = None
+    timers.relay_at = Millis(now.monotonic + delay) if request else None
+    if request is None and len(state.pool):
+        timers.track_at = Millis(now.monotonic + state.tuning.relay_delay_ms)
+
+
+def _pass_over_if_proposed(state: State, tracked: Request, now: Now) -> bool:
+    """A request that is in a proposal is watched with the proposal: no slow but steady primary is suspected
+    for it. Its timer goes to the oldest request that nobody has proposed."""
+    proposed = set(normal_case.in_flight_ids(state))
+    if tracked.id not in proposed:
+        return False
+    waiting = (r for r in state.pool if r.id not in proposed and _counts(state, r, now))
+    _track(state, next(waiting, None), state.tuning.relay_delay_ms, now)
+    return True
 
 
 def _counts(state: State, request: Request, now: Now) -> bool:
@@ -66,10 +86,11 @@ def _relay_oldest(state: State, now: Now) -> None:
     if state.primary == state.member:
         return
     oldest: list[bytes] = []
+    proposed = set(normal_case.in_flight_ids(state))
     for request in state.pool:
         if len(oldest) >= state.tuning.relay_count:
             break
-        if _counts(state, request, now):
+        if request.id not in proposed and _counts(state, request, now):
             oldest.append(request.body)
     if oldest:
         state.out.relay.append(Relay(state.primary, tuple(oldest)))

@@ -623,3 +623,28 @@ def test_a_vote_for_what_is_settled_is_redundant_and_one_against_it_is_not() -> 
         b.hear(b.commit(member, p))
     assert b.engine.redundant(late)
     assert not b.engine.redundant(against)
+
+
+def test_rule_33_a_slow_primary_that_proposes_and_progresses_is_not_suspected_for_what_it_has_proposed() -> (
+    None
+):
+    b = Bench(me=2, request_timeout_ms=1000)
+    b.submit(*range(8))
+    proposals = [b.propose(sequence, sequence - 1) for sequence in range(1, 9)]
+    for p in proposals:
+        b.wait(900)
+        b.decide(p, 0, 1, 3)
+        if p.sequence == 4:
+            for member in (0, 1, 3):
+                b.hear(b.sign(member, Attestation(Height(4), BLOCK)))
+    assert b.height == 8
+    assert not b.said(Suspect)
+
+
+def test_rule_33_a_request_that_is_passed_over_for_others_makes_its_primary_suspected() -> None:
+    b = Bench(me=2, request_timeout_ms=1000)
+    b.submit(*range(20))
+    for sequence in range(1, 8):
+        b.decide(b.propose(sequence, sequence), 0, 1, 3)
+        b.wait(400)
+    assert b.said(Suspect)
