@@ -154,6 +154,8 @@ def _end_mark(state: State) -> None:
         state.marked = False
         state.needs = Height(0)
         state.persist(MARK_KEY, None)
+        if state.leads:
+            state.pool.lead(normal_case.in_flight_ids(state))
 
 
 def mark(state: State, needs: Height) -> None:

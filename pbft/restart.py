@@ -90,9 +90,11 @@ def _restore_proposed_again(state: State) -> None:
     start = kinds.decode(state.new_view)
     if not isinstance(start, NewView):
         raise EngineFault("the record of the view holds no NEW-VIEW")
+    changes = [kinds.decode(envelope) for envelope in start.view_changes]
+    stable = max(change.stable for change in changes if isinstance(change, ViewChange))
+    state.proposed_until = Height(stable + len(start.pre_prepares))
     for envelope in start.pre_prepares:
         message = _pre_prepare(envelope)
-        state.proposed_until = max(state.proposed_until, message.sequence)
         if message.sequence <= state.low:
             continue
         slot = state.slot(message.sequence)

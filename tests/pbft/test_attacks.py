@@ -172,3 +172,42 @@ def test_attestations_that_clients_got_for_any_height_make_no_checkpoint_there()
     status = b.engine.status()
     assert (status.view, status.low) == (0, 0)
     assert dict(status.ignored) == {"no checkpoint height": 3}
+
+
+def test_a_primary_whose_mark_ends_while_it_leads_proposes_again() -> None:
+    b = Bench(me=0)
+    b.hear(b.sign(0, b.proposal(1, 7), request(7).id))
+    assert "older than its votes" in b.engine.status().waiting_for
+    for member in (1, 2, 3):
+        b.status(member)
+    for height in range(1, 17):
+        b.engine.learn(Decision(Height(height), BLOCK, Millis(1), (), b""), b.now)
+        b.drain()
+    b.hear(b.sign(1, Stable(b.checkpoint(16, 1, 2, 3))))
+    b.submit(8)
+    assert [(p.view, p.sequence) for p in b.said(PrePrepare)] == [(0, 17)]
+
+
+def test_a_restarted_primary_proposes_above_the_checkpoint_that_its_view_started_from() -> None:
+    b = Bench(me=1)
+    for member in (0, 2):
+        b.hear(b.view_change(member, 1, stable=8))
+    assert b.said(NewView)
+    again = b.restarted()
+    again.submit(7)
+    assert not again.said(PrePrepare)
+    for height in range(1, 9):
+        again.engine.learn(Decision(Height(height), BLOCK, Millis(1), (), b""), again.now)
+        again.drain()
+    again.hear(again.sign(2, Stable(again.checkpoint(8))))
+    again.submit(8)
+    assert [(p.view, p.sequence) for p in again.said(PrePrepare)] == [(1, 9)]
+
+
+def test_a_restarted_backup_votes_on_nothing_below_the_checkpoint_that_its_view_started_from() -> None:
+    b = Bench(me=2)
+    b.hear(b.new_view(1, b.view_change(0, 1), b.view_change(1, 1), b.view_change(3, 1, stable=8)))
+    again = b.restarted()
+    again.submit(7)
+    again.propose(5, 7, view=1)
+    assert not again.said(Prepare)
