@@ -30,7 +30,7 @@ def outcome_row(line: int, outcome: "Outcome") -> Row:
         row["reason"] = getattr(outcome.error, "reason", "") or row["reason"]
     elif outcome.status == "committed":
         # Known from an earlier run: the outbox keeps what became of it, not the result.
-        row["result"] = None
+        row |= {"result": None, "remembered": True}
     return row
 
 

@@ -36,6 +36,8 @@ class Tally:
     started: float = field(default_factory=time.perf_counter)
     kinds: Counter[str] = field(default_factory=Counter)
     told: int = 0
+    remembered: int = 0
+    """Transactions whose outcome an earlier run learnt, and the outbox kept."""
     _latencies: list[float] = field(default_factory=list)
     _every: int = 1
     _seen: int = 0
@@ -44,6 +46,7 @@ class Tally:
         """Count one line; returns what it counts as."""
         kind = kind_of(row)
         self.kinds[kind] += 1
+        self.remembered += row.get("remembered", False)
         if line.outcome is not None and line.outcome.result is not None:
             self._seen += 1
             if self._seen % self._every == 0:
@@ -71,6 +74,7 @@ class Tally:
             "lines": self.total,
             **{kind: self.kinds[kind] for kind in ("executed", "failed", "refused", "expired", "unknown")},
             "unreachable": self.kinds["unreachable"],
+            "remembered": self.remembered,
             "seconds": round(seconds, 3),
             "per_second": round(done / seconds, 1) if seconds else 0.0,
             "p50_ms": round(self.percentile(0.50), 2),
@@ -170,8 +174,9 @@ def show_summary(tally: Tally) -> None:
         click.echo(f"… and {more} more lines like these: --json tells all of them")
     kinds = ("executed", "failed", "refused", "expired", "unknown", "unreachable")
     counts = ", ".join(f"{summary[kind]} {kind}" for kind in kinds if summary[kind])
-    click.echo(f"{summary['lines']} lines: {counts or 'nothing to do'}")
-    if tally.kinds["executed"]:
+    known = f" ({tally.remembered} of them by an earlier run)" if tally.remembered else ""
+    click.echo(f"{summary['lines']} lines: {counts or 'nothing to do'}{known}")
+    if tally.kinds["executed"] > tally.remembered:
         click.echo(
             f"{summary['seconds']} s, {summary['per_second']} transactions/s,"
             f" latency p50 {summary['p50_ms']} ms, p99 {summary['p99_ms']} ms"
