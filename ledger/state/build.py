@@ -28,8 +28,10 @@ from ledger.state.nodes import (
     Entry,
     Octets,
     bucket_digest,
+    key_state,
     leaf_digest,
     leaf_record,
+    leaf_state,
     make_bucket,
     node_digest,
     path_of,
@@ -132,9 +134,22 @@ def leaf_entry(store_key: bytes, record: bytes) -> Entry:
 
 
 def stored_entries(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[Entry]:
-    """Yield the entries of stored leaves, given as the store's keys and records. Raises `CorruptState`."""
+    """Yield the entries of stored leaves, given as the store's keys and records. Raises `CorruptState`.
+
+    Opening a state is one run through here, so what `leaf_entry` does is written out for leaves that hash to their
+    path; whether they are well-formed besides shows in the root.
+    """
     for store_key, record in rows:
-        yield leaf_entry(store_key, record)
+        key_end = 2 + int.from_bytes(record[:2], "big")
+        state = key_state()
+        state.update(record[2:key_end])
+        path = state.digest()
+        if store_key != VALUE_PREFIX + path:
+            yield leaf_entry(store_key, record)
+            continue
+        state = leaf_state()
+        state.update(record)
+        yield path, state.digest()
 
 
 def state_root(items: Iterable[tuple[bytes, bytes]]) -> Digest:

@@ -37,13 +37,15 @@ from ledger.state.nodes import (
 from ledger.state.source import NodeSource
 
 CACHED_BUCKETS: Final = 81_920
-"""Default bound of the buckets in memory: all of them up to some two million keys. MEMORY"""
+"""Default bound of the buckets in memory: all of them up to 1.3 million keys. Each takes 0.2 KB and 64 bytes
+per key in it (8 MB at 100,000 keys, 36 MB at 300,000, 49 MB at 500,000, 81 MB at a million; 190 MB at most, with
+three million). A miss costs a scan of one bucket's values, 30 us for 24 short ones."""
 
 MIN_CACHED_BUCKETS: Final = 16
 """With fewer, forgetting an eighth could forget the bucket just read."""
 
-CACHED_DEEP_NODES: Final = 16_384
-"""Bound of the stored inner nodes in memory: 14 MB."""
+BUCKETS_PER_NODE: Final = 4
+"""One stored inner node is cached for so many buckets: 20,480 by default, 16 MB."""
 
 SAMPLE: Final = 15
 """Places whose median says at which depth most buckets lie."""
@@ -78,6 +80,7 @@ class VerifiedNodes:
 
     __slots__ = (
         "cached_buckets",
+        "cached_nodes",
         "deep",
         "kind",
         "leaves",
@@ -99,6 +102,7 @@ class VerifiedNodes:
         self.paths: dict[int, bytes] = {}
         self.leaves: dict[int, bytes] = {}
         self.cached_buckets = max(cached_buckets, MIN_CACHED_BUCKETS)
+        self.cached_nodes = cached_buckets // BUCKETS_PER_NODE
         self.shift = FIRST_BITS - 4
 
     def load(self) -> None:
@@ -166,9 +170,6 @@ class VerifiedNodes:
         for place, paths in changes.paths.items():
             if not paths:
                 del self.paths[place], self.leaves[place]
-        if len(self.leaves) > len(self.paths):  # some were forgotten since they were changed
-            for place in self.leaves.keys() - self.paths.keys():
-                del self.leaves[place]
         for place, node in changes.inner.items():
             if node is None:
                 self.upper.pop(place, None)
@@ -184,11 +185,14 @@ class VerifiedNodes:
 
     def _forget(self) -> None:
         """Forget the eighth of the nodes that came first, where there are more than the limits."""
-        if len(self.paths) > self.cached_buckets:
-            for place in list(islice(self.paths, len(self.paths) - self.cached_buckets * 7 // 8)):
-                del self.paths[place], self.leaves[place]
-        if len(self.deep) > CACHED_DEEP_NODES:
-            for place in list(islice(self.deep, len(self.deep) - CACHED_DEEP_NODES * 7 // 8)):
+        if len(self.leaves) > self.cached_buckets:
+            for place in list(islice(self.leaves, len(self.leaves) - self.cached_buckets * 7 // 8)):
+                del self.leaves[place]
+                self.paths.pop(
+                    place, None
+                )  # not there where it was forgotten between an update and its commit
+        if len(self.deep) > self.cached_nodes:
+            for place in list(islice(self.deep, len(self.deep) - self.cached_nodes * 7 // 8)):
                 del self.deep[place]
 
     def _tune(self, places: Iterable[int]) -> None:
@@ -215,8 +219,8 @@ class VerifiedNodes:
 def stored_nodes(source: NodeSource) -> list[tuple[bytes, bytes]]:
     """Return the rows of the inner nodes that belong beside the leaves in `source`.
 
-    For the receiver of a snapshot's last chunk. None below some two million keys. Raises `CorruptState` where
-    a leaf is none.
+    For the receiver of a snapshot's last chunk. Hardly any below two million keys. Raises `CorruptState`
+    where a leaf is none.
     """
     rows: list[tuple[bytes, bytes]] = []
 

@@ -191,10 +191,6 @@ class _ChunkCheck:
         if _inside(place, self._start, self._end):
             self._built(place, kind, expected)
             return
-        if kind != INNER:
-            raise ProofError(
-                ProofCheck.RANGE, f"the range begins or ends within the bucket at {path_text(place)}"
-            )
         node = self._next_node()
         if node_digest(node) != expected:
             raise ProofError(

@@ -85,7 +85,9 @@ Entry: TypeAlias = tuple[bytes, bytes]
 """A path and the digest of the leaf there."""
 
 Bucket: TypeAlias = tuple[bytes, bytes]
-"""The paths, joined; and the leaves, which are hashed: the digest of the paths, then the leaf digests."""
+"""The paths, joined; and the leaves, which are hashed: the digest of the paths, then the leaf digests.
+
+A path is looked up with `bytes.find`: one that were found across two others would be a broken SHA-256."""
 
 # A copied state that has swallowed its tag costs less than a concatenation. The sources are never updated.
 key_state = sha256(tag("state key")).copy
@@ -198,24 +200,17 @@ def bucket_entries(bucket: Bucket) -> Iterator[Entry]:
         yield paths[at : at + PATH_BYTES], leaf_at(leaves, at)
 
 
-def find_path(paths: bytes, path: bytes) -> int:
-    """Return the offset of a path in a bucket's paths, or -1."""
-    at = paths.find(path)
-    while at % PATH_BYTES and at >= 0:  # across two neighbours: not an entry
-        at = paths.find(path, at + 1)
-    return at
-
-
 def path_position(paths: bytes, path: bytes) -> int:
     """Return the offset at which a path stands, or would stand, in a bucket's paths."""
-    low, high = 0, len(paths) // PATH_BYTES
+    low, high = 0, len(paths) >> 5
     while low < high:
         between = low + high >> 1
-        if paths[between * PATH_BYTES : (between + 1) * PATH_BYTES] < path:
+        at = between << 5
+        if paths[at : at + 32] < path:
             low = between + 1
         else:
             high = between
-    return low * PATH_BYTES
+    return low << 5
 
 
 def leaf_at(leaves: bytes, at: int) -> bytes:

@@ -18,7 +18,6 @@ from crypto.errors import CodecError
 from ledger.state.errors import ProofCheck, ProofError, StateLimitExceeded
 from ledger.state.nodes import (
     BUCKET_CAPACITY,
-    INNER,
     MAX_DEPTH,
     MAX_PATHS_BYTES,
     NO_DIGEST,
@@ -27,7 +26,6 @@ from ledger.state.nodes import (
     bucket_digest,
     check_limits,
     expand_node,
-    find_path,
     leaf_digest,
     leaf_record,
     make_bucket,
@@ -79,7 +77,7 @@ def verify_presence(root: Digest, key: bytes, value: bytes, proof: StateProof) -
         raise ProofError(ProofCheck.FORM, f"entry {proof.position} of {count}")
     own = leaf_digest(leaf_record(key, value))
     leaves = b"".join((proof.paths, proof.leaves[:at], own, proof.leaves[at:]))
-    _verify(root, path_of(key), count, bucket_digest(leaves), proof)
+    _verify(root, path_of(key), bucket_digest(leaves), proof)
 
 
 def verify_absence(root: Digest, key: bytes, proof: StateProof) -> None:
@@ -90,12 +88,12 @@ def verify_absence(root: Digest, key: bytes, proof: StateProof) -> None:
     if len(proof.paths) != len(proof.leaves):
         raise ProofError(ProofCheck.FORM, "as many digests as paths are needed")
     path = path_of(key)
-    if find_path(proof.paths, path) >= 0:
+    if path in proof.paths:
         raise ProofError(ProofCheck.PRESENCE, "the bucket shown holds the key")
     digest: bytes = bucket_digest(make_bucket(proof.paths, proof.leaves)[1])
     if not proof.paths and proof.nodes:
         digest = NO_DIGEST
-    _verify(root, path, len(proof.paths) // PATH_BYTES, digest, proof)
+    _verify(root, path, digest, proof)
 
 
 def _check_size(key: bytes, value: bytes, proof: StateProof) -> None:
@@ -111,15 +109,13 @@ def _check_size(key: bytes, value: bytes, proof: StateProof) -> None:
         raise ProofError(ProofCheck.FORM, f"{paths} and {leaves} bytes for the bucket")
 
 
-def _verify(root: Digest, path: bytes, kind: int, digest: bytes, proof: StateProof) -> None:
+def _verify(root: Digest, path: bytes, digest: bytes, proof: StateProof) -> None:
     for depth in range(len(proof.nodes) - 1, -1, -1):
         shown = proof.nodes[depth]
         digit = path[depth >> 1] & 15 if depth & 1 else path[depth >> 1] >> 4
         node = expand_node(shown, digit, digest)
         if node is None:
             raise ProofError(ProofCheck.FORM, f"{len(shown)} bytes for the node at depth {depth}")
-        if node[digit] != kind:
-            raise ProofError(ProofCheck.KIND, f"at depth {depth} a child of kind {node[digit]}, not {kind}")
-        kind, digest = INNER, node_digest(node)
+        digest = node_digest(node)
     if digest != root:
         raise ProofError(ProofCheck.ROOT, f"hashes to {digest.hex()}, not to {root.hex()}")

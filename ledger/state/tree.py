@@ -29,7 +29,6 @@ from ledger.state.nodes import (
     check_limits,
     compact_node,
     depth_of,
-    find_path,
     leaf_at,
     leaf_digest,
     path_of,
@@ -133,7 +132,7 @@ class StateTree:
         path = path_of(key)
         place = self._nodes.locate(path)
         paths, leaves = self._nodes.bucket(place)
-        at = find_path(paths, path)
+        at = paths.find(path)
         expected = "nothing" if at < 0 else leaf_at(leaves, at).hex()
         actual = "nothing" if value is None else leaf_digest(LEAF_HEADS[len(key)] + key + value).hex()
         if expected != actual:
@@ -162,7 +161,7 @@ class StateTree:
         nodes = self._nodes
         shown = tuple(compact_node(nodes.inner(node), child & 15) for node, child in pairwise(above))
         paths, leaves = nodes.bucket(place)
-        at = find_path(paths, path)
+        at = paths.find(path)
         if at < 0:
             return StateProof(shown, None, paths, leaves[DIGEST_BYTES:])
         digests = leaves[DIGEST_BYTES : DIGEST_BYTES + at] + leaves[at + 2 * DIGEST_BYTES :]

@@ -33,9 +33,9 @@ from ledger.state.nodes import (
     Bucket,
     bucket_digest,
     bucket_entries,
+    bucket_head,
     bucket_state,
     check_limits,
-    find_path,
     first_digits,
     key_state,
     leaf_state,
@@ -91,8 +91,6 @@ class Update(NodeChanges):
                 if paths is None:
                     place, paths = self._find_bucket(path)
             at = paths.find(path)
-            if at & 31:  # not found, or across two entries
-                at = find_path(paths, path)
             if value is None:
                 self._remove(place, at, path)
                 continue
@@ -127,9 +125,9 @@ class Update(NodeChanges):
     def _insert(self, place: int, path: bytes, digest: bytes) -> None:
         paths, leaves = self._bucket(place)
         at = path_position(paths, path)
-        paths = self.paths[place] = paths[:at] + path + paths[at:]
+        paths = self.paths[place] = b"".join((paths[:at], path, paths[at:]))
         at += DIGEST_BYTES
-        leaves = self.leaves[place] = (leaves[:at] or NO_DIGEST) + digest + leaves[at:]
+        leaves = self.leaves[place] = b"".join((leaves[:at] or NO_DIGEST, digest, leaves[at:]))
         if len(paths) > SPILL_BYTES:
             self._spilled.setdefault(place, {}).update(bucket_entries((paths, leaves)))
             self.paths[place], self.leaves[place] = b"", NO_LEAVES
@@ -147,13 +145,14 @@ class Update(NodeChanges):
 
     def _regroup(self) -> dict[int, dict[bytes, bytes]]:
         """Give the buckets that lost or won a key their new head. Return the entries of those too large."""
+        leaves, spilled = self.leaves, self._spilled
         crowded = {}
         for place, paths in self.paths.items():
-            if len(paths) > MAX_PATHS_BYTES or place in self._spilled:
-                crowded[place] = self._spilled.get(place, {})
-                crowded[place].update(bucket_entries((paths, self.leaves[place])))
+            if len(paths) > MAX_PATHS_BYTES or place in spilled:
+                crowded[place] = spilled.get(place, {})
+                crowded[place].update(bucket_entries((paths, leaves[place])))
             else:
-                self.leaves[place] = make_bucket(paths, self.leaves[place][DIGEST_BYTES:])[1]
+                leaves[place] = bucket_head(paths) + leaves[place][DIGEST_BYTES:] if paths else NO_LEAVES
         for place in crowded:
             del self.paths[place], self.leaves[place]
         return crowded
