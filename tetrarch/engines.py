@@ -3,20 +3,22 @@
 The one place where an engine's package is named. A crash-fault engine comes in here with its own parts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from consensus.contract import Engine
 from consensus.quorum import Quorums
+from crypto.attestation import Height
 from crypto.batch import Millis
 from crypto.keys import Check, Signer
 from crypto.roster import MemberId, Roster
 from crypto.signed import Envelope, Signed
+from ledger.audit.records import EngineRecord, EngineRecordsVerifier, Judged
 from ledger.certificates import CertificateVerifier
 from ledger.genesis import Genesis
-from pbft import CommitVerifier, Limits, Pbft, Tuning
+from pbft import CommitVerifier, Limits, Pbft, RecordsJudge, Tuning
 from pbft import Door as PbftDoor
 
 
@@ -41,6 +43,27 @@ class Ordering(Struct, frozen=True):
     verifier: CertificateVerifier
     acceptance: int
     """How many matching attestations make a client believe."""
+    records: EngineRecordsVerifier
+    """Judges what the engine stored, for the audit."""
+
+
+class PbftRecords:
+    """PBFT's judge of stored records, in the audit's words."""
+
+    def __init__(self, judge: RecordsJudge) -> None:
+        self._judge = judge
+        self.acceptance = judge.acceptance
+
+    def judge(self, record: EngineRecord) -> Judged:
+        """Return what `record` stands on. Raises `CryptoError` where it is not what the engine writes."""
+        found = self._judge.judge(record)
+        return Judged(found.checks, found.attestations, found.height, found.guilty)
+
+    def liars(
+        self, height: Height, certificates: tuple[bytes, bytes], records: Iterable[EngineRecord]
+    ) -> tuple[MemberId, ...]:
+        """Return the members that two certificates of different batches at `height` convict."""
+        return self._judge.liars(height, certificates, records)
 
 
 def _pbft(genesis: Genesis, roster: Roster) -> Ordering:
@@ -57,7 +80,8 @@ def _pbft(genesis: Genesis, roster: Roster) -> Ordering:
         return Pbft(member, roster, signer, limits, tuning, marked)
 
     door = PbftDoor(roster, limits.window, limits.max_batch_transactions)
-    return Ordering(make, door, CommitVerifier(roster), Quorums.byzantine(roster.n).weak)
+    records = PbftRecords(RecordsJudge(roster, limits.window, limits.max_batch_transactions))
+    return Ordering(make, door, CommitVerifier(roster), Quorums.byzantine(roster.n).weak, records)
 
 
 ENGINES: Mapping[str, Callable[[Genesis, Roster], Ordering]] = {"pbft": _pbft}
