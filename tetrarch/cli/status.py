@@ -79,11 +79,11 @@ def show(reports: "Sequence[Report]") -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("replica", no_wrap=True)
-    for name in ("role", "view", "height", "lag", "last vote", "head", "peers", "memory"):
+    for name in ("role", "view", "height", "lag", "voted", "head", "peers", "memory"):
         table.add_column(name, justify="left" if name in ("role", "head") else "right", no_wrap=True)
     for row in rows(reports):
         if not row["reachable"]:
-            table.add_row(row["name"], "[red]unreachable[/]", "", "", "", "", row["cause"][:60], "", "")
+            table.add_row(row["name"], "[red]unreachable[/]", *[""] * 7)
             continue
         style = {"primary": "bold green", "backup": "green", "halted": "red"}.get(row["role"], "yellow")
         table.add_row(
@@ -99,5 +99,7 @@ def show(reports: "Sequence[Report]") -> None:
         )
     console().print(table)
     for row in rows(reports):
-        if row["reachable"] and row["halted"]:
+        if not row["reachable"]:
+            click.echo(f"{row['name']}: {row['cause']}", err=True)
+        elif row["halted"]:
             click.echo(f"{row['name']} takes no part: {row['halted']}", err=True)

@@ -105,7 +105,11 @@ def submit_file(
             else:
                 await tell_people(outcomes, tally, journal)
 
-    run(work())
+    try:
+        run(work())
+    except KeyboardInterrupt:
+        click.echo("The same command again goes on from here and repeats nothing.", err=True)
+        raise
     if not as_json:
         show_summary(tally)
     return verdict(kind for kind, count in tally.kinds.items() if count)
