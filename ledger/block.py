@@ -65,4 +65,3 @@ def result_leaf(tx_id: TxId, result: bytes) -> bytes:
 def block_time(proposed: Millis, parent_time: Millis) -> Millis:
     """Return the time of a block: it never goes back, and moves by at least 1 ms per block."""
     return Millis(max(proposed, parent_time + 1))
-

@@ -6,7 +6,7 @@ against it. Nothing in a frame is believed because of the connection it came by.
 
 | frame | sent by | meaning | answer |
 |---|---|---|---|
-| Submit | client | order these transactions; results wanted from here, or the attestation only | Results or Attested per block; Refused |
+| Submit | client | order these transactions | Results or Attested per block; Refused |
 | AskOutcome | client | what became of this signed transaction? | Results, Expired, Refused, or Pending |
 | AskReceipt | client | the proof of an executed transaction, by id | Results or Unknown |
 | AskAttestation | client | attest the block at this height | Attested or Unknown |
@@ -63,16 +63,22 @@ class Submit(Frame, frozen=True):
 
 
 class AskOutcome(Frame, frozen=True):
+    """What became of this signed transaction? Asking also submits it, where it can still be executed."""
+
     request: RequestField
     transaction: bytes
 
 
 class AskReceipt(Frame, frozen=True):
+    """The proof of the transaction with this id."""
+
     request: RequestField
     tx_id: TxIdField
 
 
 class AskAttestation(Frame, frozen=True):
+    """This replica's attestation of the block at `height`."""
+
     request: RequestField
     height: HeightField
 
@@ -94,6 +100,8 @@ class AskBlocks(Frame, frozen=True):
 
 
 class AskStatus(Frame, frozen=True):
+    """What the replica is doing."""
+
     request: RequestField
 
 
@@ -221,6 +229,8 @@ class StatusReply(Frame, frozen=True):
 
 
 class EngineMessage(Frame, frozen=True):
+    """One member's message of the ordering engine; its signer need not be who sends it."""
+
     envelope: Envelope
 
 
@@ -232,10 +242,14 @@ class Bodies(Frame, frozen=True):
 
 
 class AskBodies(Frame, frozen=True):
+    """Transactions by id."""
+
     ids: Annotated[tuple[TxIdField, ...], Meta(min_length=1, max_length=MAX_FETCH_IDS)]
 
 
 class AskRange(Frame, frozen=True):
+    """Stored blocks from `first` to `last`."""
+
     first: HeightField
     last: HeightField
 

@@ -101,7 +101,9 @@ def test_a_new_leader_proposes_what_is_known_and_not_in_flight() -> None:
 @given(st.lists(st.tuples(st.sampled_from(["add", "relay", "take", "discard", "lead"]), st.integers(0, 12))))
 def test_nothing_is_taken_twice_or_lost_and_the_bounds_hold(steps: list[tuple[str, int]]) -> None:
     limits = PoolLimits(max_requests=5, lane_quota=2)
-    pool, known, flying = leading(limits), set(), set()
+    pool = leading(limits)
+    known: set[int] = set()
+    flying: set[int] = set()
     for step, number in steps:
         match step:
             case "add" if pool.add(request(number), None):

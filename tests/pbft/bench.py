@@ -33,6 +33,11 @@ from tests.pbft.cluster import CHAIN, WALL, keys, request, roster
 BLOCK = Digest(b"B" * 32)
 
 
+def decode(envelope: Envelope) -> Any:
+    """Return the message in an envelope."""
+    return kinds.decode(envelope)
+
+
 class Bench:
     """`me` is the member under test; time stands still unless it is moved."""
 
@@ -87,8 +92,8 @@ class Bench:
                 self.records.pop(record.key, None)
             else:
                 self.records[record.key] = record.value
-        self.archive |= {record.key: record.value for record in ready.archive}
-        self.sent += [(send.to, kinds.decode(send.message), send.message) for send in ready.send]
+        self.archive |= {record.key: record.value for record in ready.archive if record.value is not None}
+        self.sent += [(send.to, decode(send.message), send.message) for send in ready.send]
         self.relays += ready.relay
         self.evidence += ready.evidence
         self.fetches += ready.fetch
@@ -168,7 +173,7 @@ class Bench:
 
     def new_view(self, view: int, *changes: Envelope) -> Envelope:
         """What an honest primary of `view` sends for these VIEW-CHANGEs."""
-        start = implied(CHAIN, [kinds.decode(change) for change in changes])
+        start = implied(CHAIN, [decode(change) for change in changes])
         again = [
             self.sign(view % self.n, PrePrepare(View(view), p.sequence, p.digest, p.timestamp, p.root))
             for p in start.proposals
@@ -179,7 +184,16 @@ class Bench:
         self.hear(self.sign(member, Suspect(View(view), Height(self.height))))
 
     def status(self, member: int, **changes) -> None:
-        idle = Status(View(0), active=True, stable=Height(0), executed=Height(0), awake=True, needs=Height(0))
+        idle = Status(
+            View(0),
+            active=True,
+            stable=Height(0),
+            executed=Height(0),
+            awake=True,
+            needs=Height(0),
+            wants=Millis(0),
+            at=Millis(self.wall),
+        )
         self.hear(self.sign(member, structs.replace(idle, **changes)))
 
     def said(self, kind: type) -> list:

@@ -8,6 +8,7 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 
 from consensus.contract import Decision, FetchBlocks, Now, Record, Request
@@ -111,6 +112,8 @@ class Member:
         self.engine.settled(item.id for item in decision.requests)
 
     def give_blocks(self, fetch: FetchBlocks) -> None:
+        if not self.up:
+            return
         for source in fetch.sources:
             chain = self.cluster.members[source].disk.chain
             if self.cluster.members[source].up and len(chain) >= fetch.first:
@@ -171,18 +174,20 @@ class Cluster:
         for send in ready.send:
             for to in send.to if send.to is not None else [m for m in range(n) if m != source.id]:
                 self.trace.append((self.time, source.id, to, send.message))
-                self.pass_on(source.id, to, send.message, lambda m, e=send.message: m.take(e))
+                self.pass_on(source.id, to, send.message, partial(Member.take, envelope=send.message))
         for relay in ready.relay:
             for body in relay.bodies:
                 item = request(int(body.split()[1]))
-                self.pass_on(source.id, relay.to, None, lambda m, i=item, s=source.id: m.submit(i, s))
+                self.pass_on(
+                    source.id, relay.to, None, partial(Member.submit, item=item, relayed_by=source.id)
+                )
         for fetch in ready.fetch:
             if isinstance(fetch, FetchBlocks):
                 if not self.drop(fetch.sources[0], source.id, None):
-                    self.at(2, lambda f=fetch, s=source: s.give_blocks(f) if s.up else None)
+                    self.at(2, partial(source.give_blocks, fetch))
             else:
                 for tx_id in fetch.ids:
-                    self.at(2, lambda i=tx_id, s=source, f=fetch: self.give_body(s, i, f.sources))
+                    self.at(2, partial(self.give_body, source, tx_id, fetch.sources))
 
     def give_body(self, to: Member, tx_id: TxId, sources) -> None:
         for source in sources:
@@ -196,7 +201,7 @@ class Cluster:
                 if item.id == tx_id
             ]
             if body is not None or stored:
-                item = stored[0] if stored else request(int(body.split()[1]))
+                item = request(int(body.split()[1])) if body is not None else stored[0]
                 if to.up:
                     to.engine.submit(item, self.now(to.id))
                     to.turn()
@@ -210,7 +215,7 @@ class Cluster:
     def submit(self, numbers, to=None) -> None:
         for number in numbers:
             for member in self.members if to is None else [self.members[m] for m in to]:
-                self.at(self.random.randint(*self.delay), lambda m=member, k=number: m.submit(request(k)))
+                self.at(self.random.randint(*self.delay), partial(member.submit, request(number)))
 
     def executed_by(self, member: Member) -> set[TxId]:
         return {item.id for decision, _ in member.disk.chain for item in decision.requests}

@@ -18,7 +18,7 @@ from crypto.signed import Vote
 from pbft import Limits
 from pbft.messages import Commit, NewView, Prepare, PrePrepare, Proposal, Suspect, View, ViewChange, kinds
 from pbft.new_view import implied, null_request
-from tests.pbft.bench import BLOCK, Bench
+from tests.pbft.bench import BLOCK, Bench, decode
 from tests.pbft.cluster import CHAIN, WALL, Cluster, request
 
 
@@ -48,7 +48,7 @@ def test_rule_02_prepared_certificates_are_kept_across_views() -> None:
     b.suspect(2, 1)
     change = b.said(ViewChange)[-1]
     assert change.view == 2
-    assert [kinds.decode(proof.pre_prepare).digest for proof in change.prepared] == [p.digest]
+    assert [decode(proof.pre_prepare).digest for proof in change.prepared] == [p.digest]
 
 
 def test_rule_03_new_view_takes_the_highest_view_per_sequence_and_nulls_for_holes() -> None:
@@ -59,7 +59,7 @@ def test_rule_03_new_view_takes_the_highest_view_per_sequence_and_nulls_for_hole
         b.view_change(2, 2, b.proof(new, 2, 3)),
         b.view_change(3, 2),
     ]
-    start = implied(CHAIN, [kinds.decode(change) for change in changes])
+    start = implied(CHAIN, [decode(change) for change in changes])
     assert [p.digest for p in start.proposals] == [
         null_request(CHAIN, Height(1)).digest,
         null_request(CHAIN, Height(2)).digest,
@@ -71,7 +71,7 @@ def test_rule_03_new_view_starts_above_the_highest_certified_checkpoint() -> Non
     b = Bench()
     low, high = b.proposal(2, 7), b.proposal(5, 8)
     changes = [b.view_change(0, 1, b.proof(low, 1, 2)), b.view_change(2, 1, b.proof(high, 1, 2), stable=4)]
-    start = implied(CHAIN, [kinds.decode(change) for change in changes])
+    start = implied(CHAIN, [decode(change) for change in changes])
     assert (start.stable, [p.sequence for p in start.proposals]) == (4, [5])
 
 
@@ -79,7 +79,7 @@ def test_rule_03_backups_refuse_a_new_view_that_nulls_a_prepared_slot() -> None:
     b = Bench(me=2)
     p = b.proposal(1, 7)
     changes = [b.view_change(0, 1), b.view_change(1, 1, b.proof(p, 1, 2)), b.view_change(3, 1)]
-    honest = kinds.decode(b.new_view(1, *changes))
+    honest = decode(b.new_view(1, *changes))
     null = null_request(CHAIN, Height(1))
     other = b.sign(1, PrePrepare(View(1), Height(1), null.digest, null.timestamp, null.root))
     b.refuses(b.sign(1, structs.replace(honest, pre_prepares=(other,))), "changes what sequence 1 must be")
@@ -159,7 +159,7 @@ def test_rule_07_a_pre_prepare_far_above_the_watermarks_is_dropped() -> None:
 
 def test_rule_08_a_checkpoint_certificate_is_for_its_height_only() -> None:
     b = Bench()
-    change = kinds.decode(b.view_change(2, 1, stable=4))
+    change = decode(b.view_change(2, 1, stable=4))
     b.refuses(b.sign(2, structs.replace(change, stable=Height(8))), "another checkpoint")
 
 
@@ -303,7 +303,7 @@ def test_rule_16_a_vote_and_what_backs_it_are_in_one_ready_to_be_made_durable_fi
     signed, _ = b.door.open(b.sign(0, p, request(7).id))
     b.engine.receive(signed, b.now)
     ready = b.engine.take_ready()
-    assert [kinds.decode(send.message) for send in ready.send] == [Prepare(p.view, p.sequence, p.digest)]
+    assert [decode(send.message) for send in ready.send] == [Prepare(p.view, p.sequence, p.digest)]
     bodies = [record for record in ready.persist if record.value and request(7).body in record.value]
     assert bodies
     assert any(record.key[:1] == b"a" for record in ready.persist)
@@ -328,7 +328,7 @@ def test_rule_16_after_a_restart_the_prepared_certificate_is_still_shown() -> No
     again = b.restarted()
     again.suspect(0)
     again.suspect(1)
-    assert [kinds.decode(x.pre_prepare).digest for x in again.said(ViewChange)[-1].prepared] == [p.digest]
+    assert [decode(x.pre_prepare).digest for x in again.said(ViewChange)[-1].prepared] == [p.digest]
 
 
 def test_rule_17_repeated_signers_are_refused_in_every_certificate() -> None:
@@ -602,7 +602,7 @@ def test_new_view_evidence_of_two_from_one_primary() -> None:
     b.hear(b.new_view(1, *changes[:3]))
     b.hear(b.new_view(1, *changes[1:]))
     assert [(piece.member, piece.what) for piece in b.evidence] == [(1, "two NEW-VIEWs for one view")]
-    assert isinstance(kinds.decode(b.evidence[0].first), NewView)
+    assert isinstance(decode(b.evidence[0].first), NewView)
 
 
 def test_votes_are_never_taken_without_a_signature_of_their_member() -> None:

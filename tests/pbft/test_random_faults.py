@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from crypto.batch import Millis
 from pbft import Tuning
 from tests.pbft.cluster import Cluster
 
@@ -21,7 +22,7 @@ class Run:
 
     def __init__(self, seed: int, n: int) -> None:
         self.random = random.Random(seed * 1000 + n)
-        tuning = Tuning(batch_target=5, request_timeout_ms=500, batch_delay_ms=10)
+        tuning = Tuning(batch_target=5, request_timeout_ms=Millis(500), batch_delay_ms=Millis(10))
         self.cut: set[tuple[int, int]] = set()
         self.cluster = Cluster(n, seed, tuning=tuning, drop=lambda a, b, _: (a, b) in self.cut)
         self.cluster.loss = self.random.choice([0, 0.05, 0.2])

@@ -6,10 +6,12 @@ this module as a program with file names to print what each file's commands prod
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crypto.attestation import Attestation
+from crypto.batch import Millis
 from crypto.signed import Envelope
 from pbft import Limits, Tuning
 from pbft.messages import (
@@ -23,8 +25,8 @@ from pbft.messages import (
     Status,
     Suspect,
     ViewChange,
-    kinds,
 )
+from tests.pbft.bench import decode
 from tests.pbft.cluster import Cluster, Member
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
@@ -32,7 +34,7 @@ LINK_MS = 10
 
 
 def describe(envelope: Envelope) -> str | None:
-    message = kinds.decode(envelope)
+    message: Any = decode(envelope)
     match message:
         case PrePrepare():
             return (
@@ -47,10 +49,10 @@ def describe(envelope: Envelope) -> str | None:
         case Suspect():
             return f"SUSPECT view {message.view}"
         case ViewChange():
-            proved = [kinds.decode(proof.pre_prepare).sequence for proof in message.prepared]
+            proved = [decode(proof.pre_prepare).sequence for proof in message.prepared]
             return f"VIEW-CHANGE to view {message.view} stable {message.stable} prepared {proved}"
         case NewView():
-            again = [kinds.decode(bare) for bare in message.pre_prepares]
+            again = [decode(bare) for bare in message.pre_prepares]
             said = [f"{p.sequence}{' null' if p.timestamp == 0 else ''}" for p in again]
             by = [change.signer for change in message.view_changes]
             return f"NEW-VIEW {message.view} from {by} proposing [{', '.join(said)}]"
@@ -75,7 +77,7 @@ class Scenario:
         self.make(4)
 
     def make(self, n: int, interval: int = 8) -> None:
-        tuning = Tuning(request_timeout_ms=1000, relay_delay_ms=200, batch_delay_ms=5)
+        tuning = Tuning(request_timeout_ms=Millis(1000), relay_delay_ms=Millis(200), batch_delay_ms=Millis(5))
         limits = Limits(checkpoint_interval=interval, window=2 * interval)
         self.cluster = Cluster(n, limits=limits, tuning=tuning, drop=self.drops)
         self.cluster.delay = (LINK_MS, LINK_MS)
@@ -142,8 +144,8 @@ class Scenario:
             said = describe(envelope)
             if said is not None:
                 grouped.setdefault((time, source, said), []).append(to)
-        for (_, source, said), to in grouped.items():
-            self.lines.append(f"{source} -> {' '.join(map(str, to))}: {said}")
+        for (_, source, said), receivers in grouped.items():
+            self.lines.append(f"{source} -> {' '.join(map(str, receivers))}: {said}")
         for member in self.cluster.members:
             self.lines += self.executed(member)
 

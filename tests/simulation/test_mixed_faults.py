@@ -89,17 +89,17 @@ class Schedule:
         self.world.check()
         self.world.check_durability()
         for replica in self.world.running:
-            status = replica.heart.engine.status()
+            status = replica.running_heart.engine.status()
             assert status.halted is None, status.halted
             assert "older than its votes" not in status.waiting_for, "an ordinary restart was marked"
-            evidence = [name for name, _ in replica.heart.counters.all() if "evidence" in name]
+            evidence = [name for name, _ in replica.running_heart.counters.all() if "evidence" in name]
             assert not evidence, "an honest member was accused"
 
     def world_in_words(self) -> str:
         said = [f"no convergence within {HEALING_S} s; the client waits for {len(self.world.client.open)}"]
         for replica in self.world.replicas:
-            status = replica.heart.engine.status()
-            said.append(f"{replica.member}: height {replica.heart.ledger.height} {status}")
+            status = replica.running_heart.engine.status()
+            said.append(f"{replica.member}: height {replica.running_heart.ledger.height} {status}")
         return "\n".join(said)
 
 

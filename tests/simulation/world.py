@@ -76,6 +76,11 @@ class Replica:
     def now(self) -> Now:
         return Now(Millis(1000 + self.clock.monotonic_ms), Millis(self.clock.wall_ms))
 
+    @property
+    def running_heart(self) -> Heart:
+        assert self.heart is not None
+        return self.heart
+
     def start(self) -> None:
         world = self.world
         parts = ordering(world.genesis, world.roster)
