@@ -25,6 +25,9 @@ from network.tally import Tally
 HEARTBEAT: Final = b"\x00"
 """A frame of this one byte says that its sender lives. No handler sees it, and none is sent as a message."""
 
+READ_BYTES: Final = 256 * 1024
+"""Read from a socket at a time: as much as asyncio does by itself, without a new buffer each time."""
+
 WRITE_BYTES: Final = 256 * 1024
 """Encrypted and handed to the transport at a time, and held there when the peer does not read: larger pieces
 save nothing, and what is there can no longer be dropped for something newer."""
@@ -40,6 +43,10 @@ KEEPALIVE: Final = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 
 """Seconds, seconds, count: the kernel notices a vanished machine within 25 s even where nobody asks."""
 
 
+_READ_BUFFER: Final = memoryview(bytearray(READ_BYTES))
+"""One for all: an event loop asks for it, fills it and hands it over without doing anything in between."""
+
+
 class ChannelOwner(Protocol):
     """Who makes channels and is told of their life."""
 
@@ -52,7 +59,7 @@ class ChannelOwner(Protocol):
         ...
 
 
-class Channel(asyncio.Protocol):
+class Channel(asyncio.BufferedProtocol):
     """A connection. `queue` holds what it is to send; `deliver` takes what came.
 
     `deliver` may raise `MalformedFrame`, which is counted. Anything else it raises is a fault of our own and
@@ -202,10 +209,15 @@ class Channel(asyncio.Protocol):
         self._session.begin()
         self._write_output()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Return where the next bytes are to be read to."""
+        return _READ_BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Decrypt, cut into frames, deliver."""
         if self.ending is not None:
             return
+        data = _READ_BUFFER[:nbytes]
         established = self._session.established
         try:
             pieces = self._session.receive(data)

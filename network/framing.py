@@ -57,7 +57,7 @@ class Framer:
         """Bytes kept of a frame that is not complete."""
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes | memoryview) -> list[bytes]:
         """Take the next bytes of the stream and return the payloads they complete, in order.
 
         Raises `FramingError` for a length of zero or above the limit.

@@ -38,7 +38,7 @@ class Session:
         """Start the handshake. The connecting side speaks first; for the other this does nothing."""
         self._shake_hands()
 
-    def receive(self, ciphertext: bytes) -> list[bytes]:
+    def receive(self, ciphertext: bytes | memoryview) -> list[bytes]:
         """Take what came over the wire and return the plaintext in it, piece by piece.
 
         Raises `SessionFailed`; `output` then holds the alert for the peer.

@@ -30,8 +30,12 @@ def network_of(n: int, policy: LinkPolicy | None = None, seed: int = 1, trace=No
     """Endpoints that note (time, source, frame) of what they get."""
     network = SimulatedNetwork(seed, policy, trace=trace)
     got: list[list] = [[] for _ in range(n)]
+
+    def noting(arrivals: list):
+        return lambda source, frame: arrivals.append((network.now_us, source, frame))
+
     for member in range(n):
-        network.attach(member, lambda source, frame, m=member: got[m].append((network.now_us, source, frame)))
+        network.attach(member, noting(got[member]))
     return network, got
 
 
