@@ -136,8 +136,8 @@ def leaf_entry(store_key: bytes, record: bytes) -> Entry:
 def stored_entries(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[Entry]:
     """Yield the entries of stored leaves, given as the store's keys and records. Raises `CorruptState`.
 
-    Opening a state is one run through here, so what `leaf_entry` does is written out for leaves that hash to their
-    path; whether they are well-formed besides shows in the root.
+    Opening a state is one run through here, so what `leaf_entry` does is written out for leaves that hash to
+    their path; whether they are well-formed besides shows in the root.
     """
     for store_key, record in rows:
         key_end = 2 + int.from_bytes(record[:2], "big")

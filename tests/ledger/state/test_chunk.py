@@ -110,6 +110,12 @@ def test_no_leaf_may_be_left_out_changed_added_or_moved(
     refused(start, msgspec.structs.replace(chunk, leaves=tuple(leaves)))
 
 
+def test_no_leaf_of_a_neighbour_may_be_added() -> None:
+    for (_, before), (start, chunk), (_, after) in zip(CHUNKS, CHUNKS[1:], CHUNKS[2:], strict=False):
+        refused(start, msgspec.structs.replace(chunk, leaves=(before.leaves[-1], *chunk.leaves)))
+        refused(start, msgspec.structs.replace(chunk, leaves=(*chunk.leaves, after.leaves[0])))
+
+
 @given(any_chunk, any_chunk)
 def test_a_chunk_is_of_one_range_only(one: tuple[bytes, StateChunk], other: tuple[bytes, StateChunk]) -> None:
     if one != other:
