@@ -19,7 +19,7 @@ def assets() -> Application:
     return load_application("assets", {})
 
 
-def run(assets: Application, state: DictState, sender: PublicKey = ALICE, **operation: Any) -> Any:
+def run(assets: Application, state: DictState, sender: PublicKey = ALICE, /, **operation: Any) -> Any:
     payload = canonical_json(operation)
     assets.check(payload)
     return json.loads(assets.execute(context(sender), payload, state))

@@ -61,7 +61,7 @@ def test_member_i_of_the_roster_has_the_key_of_member_i() -> None:
 
 
 def test_the_first_blocks_parent_is_the_chain_itself() -> None:
-    assert GENESIS.first_parent() == GENESIS.chain_id
+    assert bytes(GENESIS.first_parent()) == bytes(GENESIS.chain_id)
 
 
 def test_the_window_is_two_checkpoint_intervals() -> None:

@@ -40,7 +40,9 @@ class TestBlocks:
         ledger = chain.ledger
         assert (ledger.height, ledger.head, ledger.time) == (0, None, 0)
         assert ledger.head_hash == chain.genesis.first_parent()
-        assert ledger.block(Height(0)) is ledger.block(Height(1)) is ledger.header(Height(1)) is None
+        assert ledger.block(Height(0)) is None
+        assert ledger.block(Height(1)) is None
+        assert ledger.header(Height(1)) is None
         assert ledger.certificate(Height(1)) is None
 
     def test_a_header_binds_parent_batch_time_transactions_results_and_state(self, chain: Chain) -> None:

@@ -6,6 +6,7 @@ that the client checks is real: signatures, headers, results, trees, state proof
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -72,7 +73,7 @@ FAST = Tuning(
 class Network:
     """A chain, its replicas, and a wall clock that tests move."""
 
-    def __init__(self, n: int = 4, **genesis: object) -> None:
+    def __init__(self, n: int = 4, **genesis: Any) -> None:
         self.genesis = genesis_of(n, **{"horizon_ms": 600_000, **genesis})
         self.trust = TrustRoot.of(self.genesis)
         self.wall = Millis(START)
