@@ -1,7 +1,7 @@
 """What the audit needs of an ordering engine: how its opaque records are judged, and who lied.
 
-What lives here: the protocol that each engine implements beside `ledger.certificates.CertificateVerifier`. What
-must not be known here: any engine.
+What lives here: the protocol that each engine implements beside `ledger.certificates.CertificateVerifier`.
+What must not be known here: any engine.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,7 +38,8 @@ class Judged(Struct, frozen=True):
 
 
 class EngineRecordsVerifier(Protocol):
-    """Judges an engine's records, and what two of its certificates prove together. Implemented by each engine."""
+    """Judges an engine's records, and what two of its certificates prove together. Implemented by each
+    engine."""
 
     @property
     def acceptance(self) -> int:
@@ -46,17 +47,18 @@ class EngineRecordsVerifier(Protocol):
         ...
 
     def judge(self, record: EngineRecord) -> Judged:
-        """Return what `record` stands on. Raises `CryptoError` where it is not what the engine writes: key, form,
-        members, epoch, kind, or a statement that its place contradicts."""
+        """Return what `record` stands on. Raises `CryptoError` where it is not what the engine writes: key,
+        form, members, epoch, kind, or a statement that its place contradicts."""
         ...
 
     def liars(
         self, height: Height, certificates: tuple[bytes, bytes], records: Iterable[EngineRecord]
     ) -> tuple[MemberId, ...]:
-        """Return the members that certainly lied, given two verified certificates of different batches at `height`.
+        """Return the members that certainly lied, given two verified certificates of different batches at
+        `height`.
 
-        `records` are all archived records of both stores, judged and verified. Only members that no correct one
-        could be among: with PBFT, who signed COMMITs for both in one view; across views the VIEW-CHANGEs tell, for
-        a correct member may rightly have signed both.
+        `records` are all archived records of both stores, judged and verified. Only members that no correct
+        one could be among: with PBFT, who signed COMMITs for both in one view; across views the VIEW-
+        CHANGEs tell, for a correct member may rightly have signed both.
         """
         ...

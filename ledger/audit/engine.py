@@ -1,0 +1,155 @@
+"""The engine's records: judged, verified, and what the attestations among them say of the chain.
+
+What lives here: reading VOTES and ARCHIVE, counting attestations by distinct members, who contradicts
+themselves. What must not be known here: any engine, blocks.
+"""
+
+from collections.abc import Iterator
+
+from crypto.attestation import ATTESTATION, Height, attested
+from crypto.digest import Digest
+from crypto.errors import CryptoError
+from crypto.keys import SignatureChecker
+from crypto.roster import MemberId, Roster
+from crypto.signed import Certificate, certificate_checks
+from ledger.audit.inspection import SEAL
+from ledger.audit.progress import Meter
+from ledger.audit.reader import AuditedStore, StoreChanged
+from ledger.audit.records import EngineRecord, EngineRecordsVerifier, Judged
+from ledger.audit.report import Findings, shown
+from ledger.audit.rows import reason
+from ledger.errors import CorruptStore, StoreError
+from ledger.keyvalue import Family
+from ledger.store import SEAL_BYTES, unseal
+
+FAMILIES = (Family.VOTES, Family.ARCHIVE)
+
+
+class Attested:
+    """Which members attest which block hash at which height, all signatures verified. One entry per
+    checkpoint."""
+
+    def __init__(self) -> None:
+        self._said: dict[Height, dict[Digest, set[MemberId]]] = {}
+        self._where: dict[Height, Family] = {}
+
+    def add(self, certificate: Certificate, family: Family) -> None:
+        """Count the members of a verified certificate."""
+        said = attested(certificate)
+        members = self._said.setdefault(said.height, {}).setdefault(said.block_hash, set())
+        members.update(vote.signer for vote in certificate.votes)
+        self._where.setdefault(said.height, family)
+
+    def update(self, other: "Attested") -> None:
+        """Count what another store's records attest as well."""
+        for height, hashes in other._said.items():
+            for block_hash, members in hashes.items():
+                self._said.setdefault(height, {}).setdefault(block_hash, set()).update(members)
+            self._where.setdefault(height, other._where[height])
+
+    def believed(self, height: int, need: int) -> list[tuple[Digest, int]]:
+        """Return the hashes that at least `need` distinct members attest at `height`, and how many do."""
+        hashes = self._said.get(Height(height), {})
+        return [(block_hash, len(members)) for block_hash, members in hashes.items() if len(members) >= need]
+
+    def above(self, height: int, need: int) -> list[tuple[Height, Family]]:
+        """Return the heights above `height` that at least `need` members attest, and where that is
+        recorded."""
+        return [
+            (place, self._where[place])
+            for place in sorted(self._said)
+            if place > height and self.believed(place, need)
+        ]
+
+    def contradictions(self) -> Iterator[tuple[Height, MemberId]]:
+        """Yield who attests two hashes at one height: no correct member ever does."""
+        for height in sorted(self._said):
+            counted: dict[MemberId, int] = {}
+            for members in self._said[height].values():
+                for member in members:
+                    counted[member] = counted.get(member, 0) + 1
+            yield from ((height, member) for member in sorted(counted) if counted[member] > 1)
+
+
+class RecordsAudit:
+    """Checks the records of one store. `attested`, `archived` and the findings hold what came of it."""
+
+    def __init__(
+        self,
+        store: AuditedStore,
+        verifier: EngineRecordsVerifier | None,
+        roster: Roster,
+        checker: SignatureChecker,
+        findings: Findings,
+    ) -> None:
+        self._store = store
+        self._verifier = verifier
+        self._roster = roster
+        self._checker = checker
+        self._findings = findings
+        self.attested = Attested()
+
+    def check(self, meter: Meter | None = None) -> None:
+        """Check all records; without a verifier their seals only."""
+        for family in FAMILIES:
+            try:
+                for key, stored in self._store.scan(family):
+                    self._check_record(family, key, stored)
+                    if meter is not None:
+                        meter.advance()
+            except StoreChanged:
+                raise
+            except StoreError as error:
+                self._findings.add(family, None, "records", reason(error))
+        for height, member in self.attested.contradictions():
+            self._findings.blamed.add(member)
+            what = f"member {member} attests two different blocks"
+            self._findings.add(Family.ARCHIVE, height, "attestation", what)
+
+    def archived(self) -> Iterator[EngineRecord]:
+        """Yield the archived records whose seals hold."""
+        for key, stored in self._store.scan(Family.ARCHIVE):
+            try:
+                yield EngineRecord(Family.ARCHIVE, key, unseal(Family.ARCHIVE, key, stored))
+            except CorruptStore:
+                continue
+
+    def _check_record(self, family: Family, key: bytes, stored: bytes) -> None:
+        field = shown(key)
+        try:
+            record = EngineRecord(family, key, unseal(family, key, stored))
+        except CorruptStore:
+            height = self._height(EngineRecord(family, key, stored[:-SEAL_BYTES]))
+            what = "the record's checksum does not hold"
+            self._findings.add(family, height, f"{field}.{SEAL}", what)
+            return
+        if self._verifier is None:
+            return
+        try:
+            judged = self._verifier.judge(record)
+            self._check_signatures(judged)
+            for certificate in judged.attestations:
+                self._count(certificate, family)
+        except CryptoError as error:
+            self._findings.add(family, self._height(record), field, str(error))
+            return
+        self._findings.blamed.update(judged.guilty)
+
+    def _check_signatures(self, judged: Judged) -> None:
+        valid = self._checker.check(judged.checks)
+        if not all(valid):
+            raise CryptoError(f"{valid.count(False)} of its {len(valid)} signatures do not verify")
+
+    def _count(self, certificate: Certificate, family: Family) -> None:
+        """Count a certificate's attestations, its signatures verified here, whatever the engine says."""
+        checks = certificate_checks(self._roster, certificate, ATTESTATION, 1)
+        self._check_signatures(Judged(checks=checks))
+        self.attested.add(certificate, family)
+
+    def _height(self, record: EngineRecord) -> Height | None:
+        if self._verifier is None:
+            return None
+        try:
+            return self._verifier.judge(record).height
+        except CryptoError:
+            return None
