@@ -100,6 +100,10 @@ class Status(Message, frozen=True):
     """Whether it has been running for a while; after a start others show it its own votes."""
     needs: HeightField
     """A member with an old disk votes again from this stable checkpoint on; 0 for all others."""
+    wants: MillisField
+    """What the ledger's time must pass, because a client of the sender asked; 0 where nobody does."""
+    at: MillisField
+    """The sender's wall clock: a STATUS that is older than another of its sender's says nothing more."""
 
 
 class FetchProposal(Message, frozen=True):

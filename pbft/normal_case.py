@@ -52,9 +52,14 @@ def _batch_is_due(state: State, in_flight: int, now: Now) -> bool:
     return waiting >= state.tuning.batch_target or waited >= state.tuning.batch_delay_ms
 
 
+def time_must_move(state: State, now: Now) -> bool:
+    """Whether somebody waits for the ledger's time to pass a moment that the own clock has passed."""
+    return state.wanted_time >= state.block_time and now.wall > state.wanted_time
+
+
 def _wants_empty_block(state: State, now: Now) -> bool:
     """Time must move past what a client waits for, or a rejoining member needs blocks to rejoin."""
-    if state.wanted_time >= state.block_time and now.wall > state.wanted_time:
+    if time_must_move(state, now) and now.monotonic - state.filled_at >= state.tuning.request_timeout_ms // 2:
         return True
     needed = max((standing.filled_to for standing in state.standings.values()), default=Height(0))
     return needed > state.delivered and now.monotonic - state.filled_at >= FILLER_INTERVAL_MS

@@ -76,6 +76,7 @@ class Pbft:
     def restore(self, records: Iterable[Record], executed: Height, block_hash: Digest, now: Now) -> None:
         """Start from durable records and a stored chain that ends at `executed`. Called once, first."""
         state = self._state
+        state.started = now.wall
         restart.restore(state, records, executed)
         checkpoints.attest(state, executed, block_hash)
         if self._mark_at_start and not state.marked:
@@ -144,6 +145,7 @@ class Pbft:
         state = self._state
         if past < now.wall:
             state.wanted_time = Millis(max(state.wanted_time, past))
+            state.timers.status_at = now.monotonic
 
     def deadline(self) -> Millis | None:
         """Return when `tick` must be called next, in monotonic ms."""

@@ -176,6 +176,8 @@ class Standing:
     """What another member last said of itself, and when it was last answered."""
 
     status: Status | None = None
+    heard_at: Millis = Millis(0)
+    """When its latest STATUS came, in monotonic ms."""
     answered_at: Millis | None = None
     answers: int = 0
     answers_in: Millis = Millis(0)
@@ -238,6 +240,8 @@ class State:
     standings: dict[MemberId, Standing] = field(default_factory=dict)
     convicted: Counter[MemberId] = field(default_factory=Counter)
 
+    started: Millis = Millis(0)
+    """The own wall clock at the start."""
     fetched_from: Height = Height(0)
     told_delivered: Height = Height(0)
     catching_up: bool = False

@@ -28,7 +28,7 @@ from pbft.messages import (
     View,
     ViewChange,
 )
-from pbft.state import Ignored, Slot, State
+from pbft.state import Ignored, Slot, Standing, State
 
 RESEND_SLOTS = 16
 """Slots whose messages are resent at a time: one status period later the next ones follow."""
@@ -42,6 +42,9 @@ FETCH_AHEAD = 4096
 FILL_DISTANCE = 8
 """Windows between two fillings for one member: a liar that always claims to need blocks gets few."""
 
+MEMORY_PERIODS = 20
+"""Status periods after which an older STATUS is believed again: several of the longest silences."""
+
 ANSWERS_PER_PERIOD = 32
 """Proposals sent to one member on its asking, per status period."""
 
@@ -49,15 +52,16 @@ SOURCES = 3
 """Members asked for the same bodies at a time."""
 
 
-def own_status(state: State) -> Status:
+def own_status(state: State, now: Now) -> Status:
     """Return where this replica stands."""
     needs = state.needs if state.marked else Height(0)
-    return Status(state.view, state.active, state.low, state.executed, state.awake, needs)
+    wants = state.wanted_time if normal_case.time_must_move(state, now) else Millis(0)
+    return Status(state.view, state.active, state.low, state.executed, state.awake, needs, wants, now.wall)
 
 
-def send_status(state: State) -> None:
+def send_status(state: State, now: Now) -> None:
     """Say to all where this replica stands, and repeat what a view change waits for."""
-    state.broadcast(own_status(state))
+    state.broadcast(own_status(state, now))
     state.timers.quiet = 0
     if not state.active and state.own_view_change is not None:
         state.out.send.append(Send(state.own_view_change.envelope))
@@ -72,14 +76,18 @@ def on_status(state: State, signed: Signed[Status], now: Now) -> Ignored | None:
     if member == state.member:
         return Ignored.OWN
     standing = state.standing(member)
+    if _is_outdated(state, standing, status, now):
+        return Ignored.REPEATED
     standing.status = status
     _fill_for(state, member, status)
+    if state.leads and 0 < status.wants < now.wall:
+        state.wanted_time = max(state.wanted_time, status.wants)
     answered = standing.answered_at
     if answered is not None and now.monotonic - answered < state.tuning.status_period_ms // 2:
         return Ignored.TOO_SOON
     standing.answered_at = now.monotonic
     if status.executed < state.executed or status.view < state.view:
-        state.send(state.seal(own_status(state)).envelope, member)
+        state.send(state.seal(own_status(state, now)).envelope, member)
     if not status.awake:
         _show_own_votes(state, member)
     _resend_view(state, member, status)
@@ -87,6 +95,18 @@ def on_status(state: State, signed: Signed[Status], now: Now) -> Ignored | None:
     if status.view == state.log_view and state.active and status.active:
         _resend_slots(state, member, status)
     return None
+
+
+def _is_outdated(state: State, standing: Standing, status: Status, now: Now) -> bool:
+    """Whether `status` is shown again, by a liar, though its sender said something later since.
+
+    A sender whose clock was set back is believed again when nothing later came from it for some periods.
+    """
+    if standing.status is None or status.at > standing.status.at:
+        standing.heard_at = now.monotonic
+        return False
+    forgotten = standing.heard_at + MEMORY_PERIODS * state.tuning.status_period_ms <= now.monotonic
+    return status.at < standing.status.at and not forgotten
 
 
 def _fill_for(state: State, member: MemberId, status: Status) -> None:
@@ -272,15 +292,17 @@ def learn_from_where_to_vote(state: State) -> None:
 
     A correct member of the quorum that certified this replica's last stable checkpoint stands at most
     a window below it; this replica's votes lay at most a window above it. So two windows above the
-    highest checkpoint that a quorum of others shows are enough.
+    highest checkpoint that a quorum of others shows are enough. What they said before this replica started
+    shows nothing: a liar could pass on STATUS from the ledger's first days.
     """
     if not state.marked or state.needs:
         return
+    since = state.started + state.limits.clock_bound_ms
     certified = max(state.low, state.target_height)
     shown = [
         member
         for member, standing in state.standings.items()
-        if standing.status is not None and standing.status.stable <= certified
+        if standing.status is not None and standing.status.at >= since and standing.status.stable <= certified
     ]
     if len(shown) >= min(state.quorums.quorum, state.roster.n - 1):
         checkpoints.mark(state, Height(certified + 2 * state.limits.window))

@@ -102,8 +102,7 @@ def _watch_progress(state: State, now: Now) -> None:
         timers.stalled_since = None
     elif timers.stalled_since is None:
         timers.stalled_since = now.monotonic
-    wanted = state.wanted_time >= state.block_time and now.wall > state.wanted_time
-    if not (state.active and wanted):
+    if not (state.active and normal_case.time_must_move(state, now)):
         timers.time_wanted_since = None
     elif timers.time_wanted_since is None:
         timers.time_wanted_since = now.monotonic
@@ -135,11 +134,12 @@ def _status(state: State, now: Now) -> None:
     timers.status_at = Millis(now.monotonic + state.tuning.status_period_ms)
     quiet = state.active and state.delivered > state.told_delivered
     idle = state.active and not len(state.pool) and not normal_case.lowest_proposal_waits(state)
+    idle = idle and not normal_case.time_must_move(state, now)
     state.told_delivered = state.delivered
     timers.quiet += 1
     if (quiet or idle) and timers.quiet < state.tuning.quiet_periods and state.awake:
         return
-    synchronize.send_status(state)
+    synchronize.send_status(state, now)
     state.awake = True
 
 

@@ -2,7 +2,7 @@
 
 from msgspec import structs
 
-from consensus.contract import Decision
+from consensus.contract import Decision, FetchBlocks
 from crypto.attestation import ATTESTATION, Height
 from crypto.batch import Millis
 from crypto.roster import MemberId
@@ -16,13 +16,14 @@ from pbft.messages import (
     PrePrepare,
     Proposal,
     Stable,
+    Status,
     Suspect,
     View,
     ViewChange,
     kinds,
 )
 from tests.pbft.bench import BLOCK, Bench
-from tests.pbft.cluster import Cluster, request
+from tests.pbft.cluster import WALL, Cluster, request
 
 
 def test_a_deposed_primarys_invented_bodies_do_not_keep_its_successors_proposals_out() -> None:
@@ -179,7 +180,7 @@ def test_a_primary_whose_mark_ends_while_it_leads_proposes_again() -> None:
     b.hear(b.sign(0, b.proposal(1, 7), request(7).id))
     assert "older than its votes" in b.engine.status().waiting_for
     for member in (1, 2, 3):
-        b.status(member)
+        b.status(member, at=Millis(WALL + 15_000))
     for height in range(1, 17):
         b.engine.learn(Decision(Height(height), BLOCK, Millis(1), (), b""), b.now)
         b.drain()
@@ -211,3 +212,60 @@ def test_a_restarted_backup_votes_on_nothing_below_the_checkpoint_that_its_view_
     again.submit(7)
     again.propose(5, 7, view=1)
     assert not again.said(Prepare)
+
+
+def test_a_client_that_asks_all_but_the_primary_for_time_to_move_deposes_nobody() -> None:
+    c = Cluster()
+    c.submit([1])
+    assert c.run(c.all_executed([1]))
+    c.run(limit=60_000)
+    past = Millis(WALL + c.time - 20_000)
+    for member in c.members[1:]:
+        member.engine.advance(past, c.now(member.id))
+        member.turn()
+    assert c.run(lambda: all(m.disk.chain[-1][0].timestamp > past for m in c.members), limit=5000)
+    assert [member.engine.status().view for member in c.members] == [0, 0, 0, 0]
+
+
+def test_a_primary_that_orders_no_empty_block_when_time_must_move_is_suspected() -> None:
+    b = Bench(me=2)
+    b.engine.advance(Millis(WALL - 20_000), b.now)
+    b.wait(3000)
+    assert [status.wants for status in b.said(Status)][-1] == WALL - 20_000
+    assert b.own_suspicions(0)
+
+
+def test_a_member_that_always_wants_time_to_move_gets_one_empty_block_in_a_while() -> None:
+    b = Bench(me=0)
+    for _ in range(100):
+        b.wait(50)
+        b.status(3, wants=Millis(b.wall - 1))
+        for p in b.said(PrePrepare)[b.height :]:
+            b.decide(p, 1, 2, 3)
+    assert 3 <= b.height <= 6
+
+
+def test_an_old_status_shown_again_neither_hides_a_members_newest_nor_uses_up_its_answer() -> None:
+    b = Bench(me=2)
+    old = b.sign(3, Status(View(0), True, Height(0), Height(0), True, Height(0), Millis(0), Millis(WALL)))
+    b.hear(old)
+    b.time += 1000
+    b.wall += 1000
+    b.sent.clear()
+    b.hear(old)
+    b.status(3, executed=Height(3))
+    b.hear(old)
+    b.wait(1000)
+    asked = [fetch for fetch in b.fetches if isinstance(fetch, FetchBlocks)]
+    assert {(fetch.first, fetch.last) for fetch in asked} == {(1, 3)}
+
+
+def test_a_marked_replica_counts_no_status_from_before_its_start() -> None:
+    b = Bench(me=0, n=7)
+    b.hear(b.sign(0, b.proposal(1, 7), request(7).id))
+    for member in range(1, 7):
+        b.status(member, at=Millis(WALL - 60_000))
+    assert "the others' checkpoints, before it votes again" in b.engine.status().waiting_for
+    for member in range(1, 6):
+        b.status(member, at=Millis(WALL + 15_000), stable=Height(0))
+    assert "checkpoint 16, before it votes again" in b.engine.status().waiting_for
