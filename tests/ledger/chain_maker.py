@@ -31,8 +31,8 @@ def genesis_of(n: int, name: str = "test", **changes: object) -> Genesis:
         GenesisMember(f"replica-{i}", key_of(i + 1).public_key, digest("test-tls", bytes([i])))
         for i in range(n)
     )
-    values: dict[str, object] = {"engine": "pbft", "application": "kv", **changes}
-    return Genesis(format=FORMAT, name=name, created=1, members=members, **values)  # type: ignore[arg-type]
+    values: dict[str, object] = {"engine": "pbft", "application": "kv", "members": members, **changes}
+    return Genesis(format=FORMAT, name=name, created=1, **values)  # type: ignore[arg-type]
 
 
 @dataclass

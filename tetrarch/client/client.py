@@ -19,6 +19,7 @@ from tetrarch.client.outcome import Outcome, Payload, Submission
 from tetrarch.client.reading import Verified
 from tetrarch.client.receipt import Receipt
 from tetrarch.client.states import ReplicaStatus
+from tetrarch.event_loop import loop_factory
 from tetrarch.trust import TrustRoot
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ class Client:
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
-        self._loop = _new_loop()
+        self._loop = (loop_factory() or asyncio.new_event_loop)()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tetrarch-client", daemon=True)
         self._thread.start()
 
@@ -142,12 +143,3 @@ class Client:
 
 async def _awaited(work: Awaitable[T]) -> T:
     return await work
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return a uvloop where it is installed: it halves what a loop turn costs."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()

@@ -7,13 +7,20 @@ that answered wrongly. What must not be known here: what frames prove (a `Reader
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from crypto.errors import CodecError
 from crypto.roster import MemberId
 from tetrarch.client.proof import ReplicaFault
 from tetrarch.client.transport import Connection, Dialer
-from tetrarch.client.tuning import ASKS_PER_LINK, DISTRUST_MAX_SECONDS, DISTRUST_SECONDS, Tuning
+from tetrarch.client.tuning import (
+    ASKS_PER_LINK,
+    CLOSING_SECONDS,
+    DISTRUST_MAX_SECONDS,
+    DISTRUST_SECONDS,
+    Tuning,
+)
 from tetrarch.wire import Frame, FrameDecoder, pack
 
 
@@ -89,6 +96,10 @@ class Link:
         finally:
             connection.close()
             self._lost()
+            # Whoever closes the event loop next must not find a socket that is still being closed.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSING_SECONDS):
+                    await connection.wait_closed()
 
     def _pause(self, failures: int) -> float:
         """Seconds until the next dialling: longer with every failure, and spread, so that clients of a

@@ -50,6 +50,9 @@ MAX_UNBELIEVED = 256
 MAX_INQUIRIES = 16
 """Transactions past their time that are asked for at once."""
 
+CLOSING_SECONDS = 3.0
+"""How long a closed connection is waited for: what was written may still have to leave."""
+
 DISTRUST_SECONDS = 2.0
 """The pause after a replica's first wrong answer; doubled with each one up to the maximum."""
 
