@@ -14,7 +14,10 @@ from typing import Any, Final
 from msgspec import Struct
 
 from crypto.keys import SigningKey
+from ledger.audit.audit import Options
+from ledger.audit.progress import Progress
 from ledger.genesis import Genesis
+from tetrarch.auditing import audit_store
 from tetrarch.bench.load import LoadFailed, Timing, all_at_once, one_at_a_time
 from tetrarch.bench.machine import Rates, Usage, measure_rates, percentile, usage
 from tetrarch.client.async_client import AsyncClient
@@ -224,7 +227,7 @@ def measure(plan: Plan, directory: Path, tell: Tell) -> Figures:
         after = bench.usages()
         memory = run(_memory(bench)) if plan.memory else []
         rejoin = _rejoin(bench) if plan.rejoin else None
-        audit = None
+        audit = _audit(bench, rates) if plan.audit else None
     return Figures(plan, rates, single, load, before, after, client_cpu, size, memory, rejoin, audit)
 
 
@@ -262,3 +265,19 @@ def _rejoin(bench: _Bench) -> Rejoin:
             return Rejoin(timing.count, timing.seconds, time.monotonic() - started)
         time.sleep(0.05)
     raise LoadFailed(f"{away.name} did not catch up within {CATCH_UP_SECONDS:g} s")
+
+
+def _audit(bench: _Bench, rates: Rates) -> AuditSpeed:
+    """Stop the network and audit one store at level full, as an auditor would."""
+    replica = bench.network.replicas[0]
+    store = replica.directory / "store"
+    bench.network.stop()
+    started = time.perf_counter()
+
+    def tell(progress: Progress) -> None:
+        bench.tell(f"audit: {progress.stage}", progress.done, progress.total or 1)
+
+    report = audit_store(store, bench.genesis, Options(progress=tell))
+    seconds = time.perf_counter() - started
+    share = report.transactions / seconds / rates.verifications_per_second
+    return AuditSpeed(report.transactions, seconds, report.verdict.value, share)

@@ -52,6 +52,9 @@ OUTCOME_SECONDS: Final = 30.0
 
 PAUSE_SECONDS: Final = 0.05
 
+SHOWN: Final = 100
+"""Characters of a fault that are shown: RocksDB's own texts go on about places in its files."""
+
 
 class StepFailed(RuntimeError):
     """A check of the demo did not hold. One line."""
@@ -346,7 +349,8 @@ def flip_and_audit(story: Story, network: LocalNetwork, audit: Audit) -> None:
             f"{flip.file.name}, byte {flip.offset:,}: {flip.before:#04x} became {flip.after:#04x}"
         )
         where = "" if fault.height is None else f" at height {fault.height}"
-        story.narrator.say(f"the audit: {fault.family}{where}, {fault.field}: {fault.what}")
+        what = fault.what if len(fault.what) <= SHOWN else f"{fault.what[:SHOWN]}…"
+        story.narrator.say(f"the audit: {fault.family}{where}, {fault.field}: {what}")
         story.facts |= {"flipped": _flip_facts(flip), "found": {"field": fault.field, "what": fault.what}}
 
 

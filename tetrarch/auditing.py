@@ -1,0 +1,90 @@
+"""Joins an audit with what it needs of this package: the stores that a path means, and an engine's verifiers.
+
+What lives here: finding stores, and running the audits of several, one after the other. What must not be
+known here: how an audit is done (`ledger.audit`), and how it is shown.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from ledger.audit.audit import Options, audit_path
+from ledger.audit.report import Report, Verdict
+from ledger.errors import ApplicationError, StoreError
+from ledger.genesis import Genesis
+from ledger.jsonfile import FileFault
+from tetrarch.config import NODE_FILE
+from tetrarch.engines import UnknownEngine, ordering
+from tetrarch.errors import ConfigurationError
+from tetrarch.genesis_file import load_genesis
+
+STORE: Final = "store"
+CURRENT: Final = "CURRENT"
+"""The file that every RocksDB directory has."""
+
+
+def stores_of(paths: Sequence[Path]) -> list[Path]:
+    """Return the stores that paths mean: stores themselves, replicas' directories, or whole networks.
+
+    Raises `ConfigurationError` for a path that means none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        replicas = sorted(file.parent for file in path.glob(f"*/{NODE_FILE}")) if path.is_dir() else []
+        candidates = [path, path / STORE, *(replica / STORE for replica in replicas)]
+        stores = [candidate for candidate in candidates if (candidate / CURRENT).is_file()]
+        if not stores:
+            what = "holds no store" if path.exists() else "there is no such directory"
+            raise ConfigurationError(path, "", what)
+        found += [store for store in stores if store not in found]
+    return found
+
+
+def audit_store(
+    store: Path, genesis: Genesis, options: Options | None = None, resume: Path | None = None
+) -> Report:
+    """Audit one store, at level full unless `options` say otherwise.
+
+    Raises `ConfigurationError`: no store there, a genesis that cannot be used, a resume file that is none.
+    """
+    options = replace(options or Options(), name=str(store))
+    try:
+        parts = ordering(genesis, genesis.roster())
+        return audit_path(store, genesis, parts.verifier, parts.records, options, resume)
+    except FileFault as fault:
+        raise ConfigurationError(fault.path, fault.key, fault.what) from None
+    except StoreError as error:
+        raise ConfigurationError(store, "", str(error)) from None
+    except (UnknownEngine, ApplicationError) as error:
+        raise ConfigurationError(store, "genesis", str(error)) from None
+
+
+def audit_stores(
+    paths: Sequence[Path],
+    genesis_path: Path,
+    options: Options,
+    resume: Path | None = None,
+    begin: Callable[[Path], None] | None = None,
+) -> list[Report]:
+    """Audit every store that `paths` mean; `begin` is told before each. Raises `ConfigurationError`."""
+    genesis = load_genesis(genesis_path)
+    stores = stores_of(paths)
+    if resume is not None and len(stores) > 1:
+        raise ConfigurationError(resume, "", f"a resume file is for one store, and {len(stores)} are audited")
+    reports = []
+    for store in stores:
+        if begin is not None:
+            begin(store)
+        reports.append(audit_store(store, genesis, options, resume))
+    return reports
+
+
+def worst(reports: Sequence[Report]) -> Verdict:
+    """Return what several audits come to together."""
+    verdicts = {report.verdict for report in reports}
+    for verdict in (Verdict.INVALID, Verdict.INCOMPLETE):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.VALID
