@@ -106,7 +106,7 @@ class Recorder(Watched):
         self.events: list[tuple[str, int]] = []
         self.up: set[int] = set()
         self.lines: list[tuple[str, dict]] = []
-        self.on_frame: Callable[[int, bytes], None] = lambda source, frame: None
+        self.on_frame: Callable[[int, bytes], object] = lambda source, frame: None
 
     def peer_frame(self, source: int, frame: bytes) -> None:
         self.frames.append((source, frame))
