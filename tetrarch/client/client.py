@@ -6,7 +6,7 @@ not be known here: anything of the ledger.
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -133,6 +133,10 @@ class Client:
 
     def _run(self, work: Awaitable[T]) -> T:
         """Run `work` in the background and wait for it; an interrupt of the waiting cancels it."""
+        if self._loop.is_closed():
+            if isinstance(work, Coroutine):
+                work.close()
+            raise ValueError("the client is closed")
         future = asyncio.run_coroutine_threadsafe(_awaited(work), self._loop)
         try:
             return future.result()

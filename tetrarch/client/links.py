@@ -54,6 +54,8 @@ class Link:
         """Why there is no connection."""
         self.faults = 0
         """Wrong answers so far."""
+        self.tried = asyncio.Event()
+        """Set when the first dialling has ended, either way."""
         self.proved_at = 0.0
         """When the last proven results came (loop time, s)."""
         self._dialer = dialer
@@ -80,6 +82,7 @@ class Link:
                     connection = await self._dialer.dial(self.member, self._receive)
             except OSError as error:
                 self.cause = str(error) or type(error).__name__
+                self.tried.set()
                 failures += 1
             else:
                 failures = 0
@@ -89,6 +92,7 @@ class Link:
     async def _use(self, connection: Connection) -> None:
         self._connection = connection
         self._fault_paused = False
+        self.tried.set()
         try:
             self._reader.link_up(self)
             cause = await connection.wait_closed()

@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from tetrarch.client.links import Link
 from tetrarch.client.session import Session
-from tetrarch.errors import Unreachable
 from tetrarch.wire import AskStatus, StatusReply
 
 
@@ -32,12 +31,14 @@ class ReplicaStatus(Struct, frozen=True):
 
 async def states(session: Session, deadline: float) -> list[ReplicaStatus]:
     """Ask every replica, and return what came until `deadline` (loop time, s), by member."""
-    with suppress(Unreachable):  # those that are there can still be shown
-        await session.connect(deadline)
+    session.require_one_chain()
     return list(await asyncio.gather(*(_state(session, link, deadline) for link in session.links.all)))
 
 
 async def _state(session: Session, link: Link, deadline: float) -> ReplicaStatus:
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline):
+            await link.tried.wait()
     patience = min(session.tuning.answer_ms / 1000, deadline - asyncio.get_running_loop().time())
     answer = await link.ask(AskStatus, max(patience, 0.0))
     if isinstance(answer, StatusReply):
