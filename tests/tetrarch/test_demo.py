@@ -11,7 +11,9 @@ from crypto.digest import Digest
 from crypto.keys import PublicKey
 from ledger.errors import StoreError
 from ledger.result import Result, ResultCode
+from tests.processes.running import json_of
 from tests.tetrarch.command_line import ran
+from tetrarch.cli.demo import MARK
 from tetrarch.client.following import BlockEvent, Executed
 from tetrarch.demo.books import Books, BooksDiffer
 from tetrarch.demo.damage import copy_and_flip
@@ -86,3 +88,20 @@ def test_a_directory_that_no_demo_made_is_left_alone(tmp_path: Path) -> None:
     assert result.code == 2
     assert "was not made by a demo" in result.err
     assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_the_whole_story_holds(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / MARK).write_text("an earlier run's")
+    facts = json_of("demo", "--directory", str(tmp_path / "demo"))
+    assert facts["passed"] is True
+    assert facts["acknowledged"] >= 1000
+    assert facts["unknown"] == 0
+    assert facts["refused_by_application"] > 0
+    assert facts["refused_lines"] > 0
+    assert facts["repeated_lines"] > 0
+    assert facts["view_change_s"] > 0
+    assert facts["found"]["what"]
+    assert Path(facts["receipt"]).is_file()

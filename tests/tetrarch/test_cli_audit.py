@@ -1,0 +1,127 @@
+"""tetrarch audit on stores that a real replica wrote: exit codes, keys, and every flipped byte found."""
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes.running import puts, running, submit
+from tests.tetrarch.command_line import ran
+from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
+
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
+
+KEYS = {"verdict", "height", "head", "blocks", "transactions", "checked", "not_checked", "faults", "blamed"}
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A stopped network of one, with 300 transactions in several blocks."""
+    directory = tmp_path_factory.mktemp("audit") / "net"
+    with running(directory, replicas=1) as network:
+        with network.client() as client:
+            for part in range(3):
+                submit(client, puts(100, f"part{part}-"))
+        network.network.stop()
+        yield directory
+
+
+def audited(net: Path, *arguments: str) -> tuple[int, dict[str, object]]:
+    result = ran("audit", *arguments, "--genesis", str(net / "genesis.json"), "--json")
+    return result.code, json.loads(result.out)
+
+
+def test_a_good_store_is_valid_by_each_of_its_names(net: Path) -> None:
+    for path in (net / "replica-0" / "store", net / "replica-0", net):
+        code, report = audited(net, str(path))
+        assert code == 0
+        assert report.keys() >= KEYS
+        assert (report["verdict"], report["transactions"], report["faults"]) == ("valid", 300, [])
+
+
+def test_each_level_says_what_it_left_out(net: Path) -> None:
+    left_out = []
+    for level in ("headers", "certificates", "full"):
+        code, report = audited(net, str(net), "--level", level)
+        assert code == 0
+        left_out.append(set(report["not_checked"]))  # type: ignore[call-overload]
+    assert left_out[0] > left_out[1] > left_out[2]
+    assert "client signatures" in left_out[1] - left_out[2]
+
+
+def test_a_bit_flipped_in_any_data_file_is_found_with_its_place(net: Path, tmp_path: Path) -> None:
+    store = net / "replica-0" / "store"
+    files = [file for file in store.iterdir() if file.suffix in (".sst", ".log") and file.stat().st_size]
+    choose = random.Random(11)
+    for number in range(16):
+        copy = tmp_path / str(number)
+        shutil.copytree(store, copy)
+        file = copy / choose.choice(files).name
+        data = bytearray(file.read_bytes())
+        offset = choose.randrange(len(data))
+        data[offset] ^= 1 << choose.randrange(8)
+        file.write_bytes(data)
+        code, report = audited(net, str(copy))
+        assert (code, report["verdict"]) == (1, "invalid"), (file.name, offset)
+        faults = report["faults"]
+        assert isinstance(faults, list)
+        assert {"store", "height", "field", "what"} <= faults[0].keys()
+        assert faults[0]["store"] == str(copy)
+
+
+def test_an_audit_changes_nothing(net: Path) -> None:
+    store = net / "replica-0" / "store"
+    before = {file.name: file.read_bytes() for file in store.iterdir()}
+    audited(net, str(store))
+    assert {file.name: file.read_bytes() for file in store.iterdir()} == before
+
+
+def test_a_store_of_another_chain_is_invalid(net: Path, tmp_path: Path) -> None:
+    make_network(tmp_path / "other", NetworkPlan(local_hosts(1), development=True))
+    result = ran("audit", str(net), "--genesis", str(tmp_path / "other" / "genesis.json"), "--json")
+    assert (result.code, json.loads(result.out)["verdict"]) == (1, "invalid")
+
+
+def test_a_second_run_goes_on_from_the_resume_file(net: Path, tmp_path: Path) -> None:
+    resume = str(tmp_path / "progress.json")
+    first_code, _ = audited(net, str(net), "--resume", resume)
+    assert first_code == 0
+    second_code, second = audited(net, str(net), "--resume", resume)
+    assert (second_code, second["verdict"]) == (0, "valid")
+    assert "earlier" in json.dumps(second)
+
+
+def test_for_people_the_first_line_is_the_verdict(net: Path) -> None:
+    result = ran("audit", str(net), "--genesis", str(net / "genesis.json"))
+    assert result.out.startswith(f"VALID {net / 'replica-0' / 'store'}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nowhere"],
+        ["{net}/certificates"],
+        ["{net}", "--level", "deep"],
+        ["{net}", "--genesis", "nowhere"],
+        [],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(net: Path, arguments: list[str]) -> None:
+    given = [argument.format(net=net) for argument in arguments]
+    if "--genesis" not in given:
+        given += ["--genesis", str(net / "genesis.json")]
+    result = ran("audit", *given)
+    assert result.code == 2
+    assert result.err.strip()
+    assert "Traceback" not in result.err
+
+
+def test_a_running_replica_can_be_audited(tmp_path: Path) -> None:
+    with running(tmp_path / "net", replicas=1) as network, network.client() as client:
+        submit(client, puts(50))
+        code, report = audited(tmp_path / "net", str(tmp_path / "net"))
+        assert (code, report["verdict"], report["transactions"]) == (0, "valid", 50)
+        submit(client, puts(50, "more"))
