@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,19 +116,19 @@ def show(figures: "Figures") -> None:
     )
     for row in rows:
         table.add_row(*row)
-    for sample in values.get("memory", ()):
-        table.add_row("memory", f"{sample['resident_mb']:.0f} MB", f"after {sample['transactions']:,}")
-    if figures.rejoin is not None:
-        away = figures.rejoin
-        table.add_row(
-            "rejoin",
-            f"{away.catching_up_seconds:.1f} s",
-            f"for {away.transactions:,} transactions that took the others {away.executing_seconds:.1f} s",
-        )
-    if figures.audit is not None:
-        table.add_row(
-            "audit, full",
-            f"{figures.audit.share_of_limit:.1%}",
-            f"of all cores' verifications: {figures.audit.transactions:,} in {figures.audit.seconds:.1f} s",
-        )
+    for row in _section_rows(figures):
+        table.add_row(*row)
     console().print(table)
+
+
+def _section_rows(figures: "Figures") -> Iterator[tuple[str, str, str]]:
+    """The rows of the optional sections."""
+    for sample in figures.memory:
+        yield "memory", f"{sample.resident_mb:.0f} MB", f"after {sample.transactions:,}"
+    away, audit = figures.rejoin, figures.audit
+    if away is not None:
+        took = f"for {away.transactions:,} transactions that took the others {away.executing_seconds:.1f} s"
+        yield "rejoin", f"{away.catching_up_seconds:.1f} s", took
+    if audit is not None:
+        what = f"of all cores' verifications: {audit.transactions:,} in {audit.seconds:.1f} s"
+        yield "audit, full", f"{audit.share_of_limit:.1%}", what

@@ -101,6 +101,7 @@ def _stop_earlier(directory: Path) -> None:
 def _tell(story: "Story") -> None:
     """Run all steps, in order; whatever happens, no process is left."""
     from tetrarch.auditing import audit_store
+    from tetrarch.demo import proofs
     from tetrarch.demo import story as steps
     from tetrarch.event_loop import run
 
@@ -109,9 +110,9 @@ def _tell(story: "Story") -> None:
         steps.start(story, network)
         receipt = run(_with_client(story, network))
         steps.bring_back(story, network)
-        steps.verify_receipt(story, receipt)
-        steps.audit_all(story, network, audit_store)
-        steps.flip_and_audit(story, network, audit_store)
+        proofs.verify_receipt(story, receipt)
+        proofs.audit_all(story, network, audit_store)
+        proofs.flip_and_audit(story, network, audit_store)
         steps.summarize(story, network)
     finally:
         network.stop()
@@ -119,12 +120,13 @@ def _tell(story: "Story") -> None:
 
 async def _with_client(story: "Story", network: Any) -> Path:
     from tetrarch.cli.connect import ask_password, writing_client
+    from tetrarch.demo import proofs
     from tetrarch.demo import story as steps
 
     async with writing_client(story.config, ask_password) as client:
         await steps.submit(story, network, client)
         await steps.check_books(story, client)
-        return await steps.keep_receipt(story, client)
+        return await proofs.keep_receipt(story, client)
 
 
 class _Silent:
