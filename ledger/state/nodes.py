@@ -36,11 +36,12 @@ MAX_VALUE_BYTES: Final = 64 * 1024
 """One bucket's values (2 MiB) then still fit into one frame of a snapshot transfer."""
 
 FAN_OUT: Final = 16
-"""Measured against 8 and 64: 8 hashes two thirds more nodes per update, 64 makes proofs of 5 KB."""
+"""Reckoned for 500 changes in 100,000 keys: with 8, 390 inner nodes are hashed instead of 235; with 64, the
+digests of siblings alone are 4 KB of every proof."""
 
 BUCKET_CAPACITY: Final = 32
-"""Measured against 16 and 64: with 16, an update of 500 keys in 100,000 hashes 1200 nodes instead of 750;
-with 64, proofs grow to 5 KB before a bucket splits."""
+"""Measured (benchmarks.state_tree, 100,000 and 200,000 keys): with 16, a changed key costs 7 us instead of
+5; with 64, proofs grow to 5.6 KB instead of 3.6 KB."""
 
 PATH_BYTES: Final = DIGEST_BYTES
 PATH_BITS: Final = 8 * PATH_BYTES
