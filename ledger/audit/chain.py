@@ -50,6 +50,8 @@ class Walk:
         self.tail: Tail | None = Tail(0, genesis.first_parent(), Millis(0), None)
         """None behind a block that could not be read."""
         self.blocks = self.transactions = 0
+        self.height = Height(0)
+        """The last block found, sound or not."""
         self.certified = self.attested = Height(0)
         self._all_certified = True
         self.indexed = self.fingerprint = 0
@@ -58,6 +60,8 @@ class Walk:
         """Check one block by its place, and execute it. Heights ascend; gaps were noted by who read them."""
         for fault in inspected.faults:
             self._findings.add(fault.family, row.height, fault.field, fault.what)
+        if row.block is not None:
+            self.height = Height(row.height)
         self.transactions += inspected.transactions
         self.indexed += inspected.indexed
         self.fingerprint += inspected.fingerprint

@@ -20,7 +20,7 @@ from ledger.audit.report import Findings, shown
 from ledger.audit.rows import reason
 from ledger.errors import CorruptStore, StoreError
 from ledger.keyvalue import Family
-from ledger.store import SEAL_BYTES, unseal
+from ledger.store import unseal
 
 FAMILIES = (Family.VOTES, Family.ARCHIVE)
 
@@ -119,19 +119,20 @@ class RecordsAudit:
         try:
             record = EngineRecord(family, key, unseal(family, key, stored))
         except CorruptStore:
-            height = self._height(EngineRecord(family, key, stored[:-SEAL_BYTES]))
             what = "the record's checksum does not hold"
-            self._findings.add(family, height, f"{field}.{SEAL}", what)
+            self._findings.add(family, None, f"{field}.{SEAL}", what)
             return
         if self._verifier is None:
             return
+        height: Height | None = None
         try:
             judged = self._verifier.judge(record)
+            height = judged.height
             self._check_signatures(judged)
             for certificate in judged.attestations:
                 self._count(certificate, family)
         except CryptoError as error:
-            self._findings.add(family, self._height(record), field, str(error))
+            self._findings.add(family, height, field, str(error))
             return
         self._findings.blamed.update(judged.guilty)
 
@@ -145,11 +146,3 @@ class RecordsAudit:
         checks = certificate_checks(self._roster, certificate, ATTESTATION, 1)
         self._check_signatures(Judged(checks=checks))
         self.attested.add(certificate, family)
-
-    def _height(self, record: EngineRecord) -> Height | None:
-        if self._verifier is None:
-            return None
-        try:
-            return self._verifier.judge(record).height
-        except CryptoError:
-            return None

@@ -84,15 +84,17 @@ def _missing(key: bytes, findings: Findings) -> None:
 
 
 def last_height(store: AuditedStore, head: Head | None) -> Height:
-    """Return the highest height under which a block lies; what the head says where that cannot be read."""
+    """Return the height up to which there should be blocks: of the last one, or of the head where that is
+    more."""
+    said = head.height if head is not None else Height(0)
     try:
         for key, _ in store.scan(Family.BLOCKS, reverse=True):
             number = _height(key)
             if number is not None:
-                return Height(number)
+                return Height(max(number, said))
     except StoreError:
-        return head.height if head is not None else Height(0)
-    return Height(0)
+        pass
+    return said
 
 
 class ChainRows:
