@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes.running import ROOT, command, json_of, running
+from tetrarch.demo.damage import copy_and_flip
 from tetrarch.processes import LocalNetwork
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
@@ -151,3 +153,58 @@ def test_dev_ends_with_all_its_replicas(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
     finally:
         process.kill()
+
+
+def refused_node(directory: Path, code: int) -> str:
+    """What `tetrarch node` says, in one line, when it does not start."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tetrarch", "node", str(directory)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (ended.returncode, ended.stdout) == (code, ""), ended.stderr
+    [line] = ended.stderr.strip().splitlines()
+    return line
+
+
+def test_a_replica_with_a_wrong_file_names_it_and_does_not_start(tmp_path: Path) -> None:
+    command("init", str(tmp_path / "net"), "--dev")
+    replica = tmp_path / "net" / "replica-0"
+    (replica / "tls.key").chmod(0o644)
+    assert "tls.key" in refused_node(replica, 2)
+    (replica / "tls.key").chmod(0o600)
+    shutil.copy(replica / "tls.crt", replica / "tls.key")
+    assert "tls.key" in refused_node(replica, 2)
+    (replica / "signing.key").write_text("no key")
+    assert "signing.key" in refused_node(replica, 2)
+    (replica / "node.toml").write_text("")
+    assert "node.toml: name" in refused_node(replica, 2)
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    command("init", str(tmp_path / "net"), "--dev")
+    replica = tmp_path / "net" / "replica-0"
+    text = (replica / "node.toml").read_text()
+    port = int(text.split('clients = "127.0.0.1:')[1].split('"')[0])
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        assert str(port) in refused_node(replica, 1)
+
+
+def test_a_corrupted_store_is_never_served_and_the_line_names_the_height_and_the_remedy(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path / "net", replicas=1) as net:
+        with net.client() as client:
+            client.submit({"op": "put", "key": "needle-in-the-store", "value": "1"})
+        net.network.stop()
+        store = net.network.replicas[0].directory / "store"
+        flipped = copy_and_flip(store, tmp_path / "copy", b"needle-in-the-store")
+        shutil.copy(flipped.file, store / flipped.file.name)
+        line = refused_node(store.parent, 1)
+        assert "height" in line or flipped.file.name in line

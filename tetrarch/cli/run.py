@@ -95,7 +95,7 @@ def node(directory: Path, log_to_terminal: bool, as_json: bool) -> int:
     from msgspec.structs import replace
 
     from crypto.tls import TlsError
-    from ledger.errors import LedgerError
+    from ledger.errors import ApplicationError, LedgerError
     from network.errors import NetworkError
     from tetrarch.config import load_node, node_file
     from tetrarch.engines import UnknownEngine
@@ -113,7 +113,9 @@ def node(directory: Path, log_to_terminal: bool, as_json: bool) -> int:
             return run_node(settings)
     except AlreadyRunning as error:
         fail(Exit.USAGE, str(error))
-    except (LedgerError, NetworkError, TlsError, UnknownEngine, OSError) as error:
+    except (TlsError, UnknownEngine, ApplicationError) as error:
+        fail(Exit.USAGE, f"{settings.name}: {error_line(error)}")
+    except (LedgerError, NetworkError, OSError) as error:
         fail(Exit.FAILED, f"{settings.name} cannot run: {error_line(error)}")
 
 

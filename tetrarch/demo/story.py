@@ -33,8 +33,8 @@ from tetrarch.processes import LocalNetwork, ReplicaProcess
 from tetrarch.survey import Report, survey
 
 REPLICAS: Final = 4
-WINDOW: Final = 400
-"""Transactions under way at once: most of the journal comes after the kill."""
+WINDOW: Final = 1_000
+"""Transactions under way at once: so few that some of the journal is still to come at the kill."""
 
 KILL_AT: Final = 0.4
 """The primary dies when so much of the journal has an outcome."""
