@@ -61,7 +61,7 @@ class Running:
         return next(state.leader for state in self.states() if state is not None and state.leader >= 0)
 
     def wait_until_level(self, height: int = 0) -> list[StatusReply]:
-        """Wait until all replicas answer, at one height of at least `height`, as long as the test may last."""
+        """Wait, as long as the test may last, until all answer at one height of at least `height`."""
         while True:
             states = [state for state in self.states() if state is not None]
             heights = {state.height for state in states}
