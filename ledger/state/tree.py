@@ -86,7 +86,7 @@ class StateTree:
     def open(
         cls, source: NodeSource, root: Digest | None = None, cached_buckets: int = CACHED_BUCKETS
     ) -> "StateTree":
-        """Read and check the whole state in `source`, about 2 us per key; `root` is what it must hash to.
+        """Read and check the whole state in `source`: 2 us per key and its scan. `root` is what it must be.
 
         Raises `CorruptState` where a row is not what it must be or the root differs. Without `root` the
         caller compares the tree's root with one that is attested.
@@ -142,8 +142,8 @@ class StateTree:
     def update(self, changes: Mapping[bytes, bytes | None]) -> PendingUpdate:
         """Compute what the state becomes with these values, None for a key to delete; nothing is committed.
 
-        A key that already has its value, or is absent already, costs no write. Raises `StateLimitExceeded`,
-        and `CorruptState` where a node that had to be read does not verify.
+        One row is written per key, none for a key to delete that is absent. Raises `StateLimitExceeded`, and
+        `CorruptState` where a node that had to be read does not verify.
         """
         pending = PendingUpdate(self, Update(self._nodes, changes, self._paths))
         self._paths.clear()
