@@ -19,6 +19,7 @@ from tetrarch.client.tuning import (
     CLOSING_SECONDS,
     DISTRUST_MAX_SECONDS,
     DISTRUST_SECONDS,
+    STEADY_SECONDS,
     Tuning,
 )
 from tetrarch.wire import Frame, FrameDecoder, pack
@@ -85,8 +86,10 @@ class Link:
                 self.tried.set()
                 failures += 1
             else:
-                failures = 0
+                since = asyncio.get_running_loop().time()
                 await self._use(connection)
+                steady = asyncio.get_running_loop().time() - since >= STEADY_SECONDS
+                failures = 0 if steady else failures + 1
             await asyncio.sleep(self._pause(failures))
 
     async def _use(self, connection: Connection) -> None:
@@ -109,9 +112,9 @@ class Link:
         """Seconds until the next dialling: longer with every failure, and spread, so that clients of a
         replica that comes back do not all come at once."""
         if self._fault_paused:
-            pause = min(DISTRUST_SECONDS * 2.0 ** (self.faults - 1), DISTRUST_MAX_SECONDS)
+            pause = min(DISTRUST_SECONDS * 2.0 ** min(self.faults - 1, 30), DISTRUST_MAX_SECONDS)
         else:
-            pause = min(self._tuning.redial_ms * 2.0**failures, self._tuning.redial_max_ms) / 1000
+            pause = min(self._tuning.redial_ms * 2.0 ** min(failures, 30), self._tuning.redial_max_ms) / 1000
         return pause * random.uniform(0.5, 1.0)
 
     def _lost(self) -> None:

@@ -53,6 +53,10 @@ MAX_INQUIRIES = 16
 CLOSING_SECONDS = 3.0
 """How long a closed connection is waited for: what was written may still have to leave."""
 
+STEADY_SECONDS = 5.0
+"""A connection that is lost sooner counts as a failed one: a replica that accepts and hangs up again and
+again would otherwise be dialled, and told of everything open, as often as it likes."""
+
 DISTRUST_SECONDS = 2.0
 """The pause after a replica's first wrong answer; doubled with each one up to the maximum."""
 

@@ -164,6 +164,9 @@ def test_no_replica_that_serves_first_can_change_or_hide_a_block(liar: type[Repl
         values = [event.transactions[0].value["value"] for event in events]
         assert values == [str(number) for number in range(8)]
         assert {event.transactions[0].result.value for event in events} == {b"true"}
+        true = [network.proven[event.height].block_hash for event in events]
+        assert [event.block_hash for event in events] == true
+        assert all(len(event.signers) >= network.trust.acceptance for event in events)
         assert asked.took(AskBlocks)
 
     run(follow)()

@@ -9,8 +9,11 @@ import pytest
 
 import tetrarch
 from crypto.attestation import Height
+from crypto.batch import Millis
 from crypto.keys import Signature
 from ledger.block import Block
+from ledger.transaction import sign_transaction
+from tests.ledger.chain_maker import CLIENT_KEY, START
 from tests.tetrarch.client import replicas as liars
 from tests.tetrarch.client.replicas import FAST, Network, Pipe, Replica, Silent
 from tests.tetrarch.client.running import run
@@ -68,6 +71,28 @@ class BrokenProof(Replica):
         pipe.answer(ReadReply(frame.request, self.attestation(self.head), header, value, b"\x92"))
 
 
+class OtherState(Replica):
+    """Keeps a chain of its own, in which every key has another value, and proves its values flawlessly."""
+
+    def __init__(self, network: Network, member: int) -> None:
+        super().__init__(network, member)
+        self.own = Network()
+
+    def executed(self, height: Height) -> None:
+        payload = msgspec.json.encode(put("a", "9"), order="sorted")
+        nonce = height.to_bytes(16, "big")
+        raw = sign_transaction(CLIENT_KEY, self.own.genesis.chain_id, nonce, Millis(START + 1000), payload)
+        self.own.execute([self.own.parse(raw)])
+        super().executed(height)
+
+    def on_read(self, pipe: Pipe, frame: AskRead) -> None:
+        ledger = self.own.ledger
+        assert ledger.head is not None
+        value, proof = ledger.read(frame.key)
+        attestation = self.attest(ledger.height, ledger.head_hash)
+        pipe.answer(ReadReply(frame.request, attestation, ledger.head, value, proof))
+
+
 class TooOld(Replica):
     """Answers with what was true, and proven, at its first block, whatever was asked for."""
 
@@ -94,6 +119,7 @@ class TooOld(Replica):
         OtherKey,
         BrokenProof,
         TooOld,
+        OtherState,
         liars.WrongSignature,
         liars.OtherChain,
         liars.Garbage,

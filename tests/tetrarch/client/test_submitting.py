@@ -290,8 +290,8 @@ async def test_what_was_sent_is_sent_again_after_connections_were_lost() -> None
         network.ordering = True
         network.order_soon()
         receipt = await waiting
-    receipt.verify(network.trust)
-    assert all(replica.dials >= 2 for replica in network.replicas)
+        receipt.verify(network.trust)
+        await until(lambda: all(replica.dials >= 2 for replica in network.replicas))
 
 
 @run
