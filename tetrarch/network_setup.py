@@ -245,7 +245,8 @@ genesis = "../{genesis}"
 store = "store"
 # JSON lines; without this key, readable lines on stderr.
 log = "node.log"
-# Set this to true before the first start on a store that came out of a backup.
+# true for the first start on a store that came out of a backup (or is new while the old one is lost), then false
+# again: the replica itself remembers until it is safe to vote.
 restored_from_backup = false
 
 [keys]
