@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from crypto import merkle
 from crypto.attestation import Height
-from crypto.batch import TxId, batch_digest
+from crypto.batch import TxId, batch_digest, transaction_root
 from crypto.digest import Digest
 from crypto.errors import CodecError, CryptoError
 from crypto.keys import Check, SignatureChecker
@@ -90,6 +90,13 @@ class Setup(NamedTuple):
     """Drawn anew for every audit: see `fingerprint`."""
 
 
+class _Unparsed(NamedTuple):
+    """A transaction that is none: its bytes' id, and why."""
+
+    of: TxId
+    why: str
+
+
 def fingerprint(secret: bytes, key: bytes, stored: bytes) -> int:
     """Return the fingerprint of one record.
 
@@ -132,8 +139,12 @@ class Inspector:
         ids: list[TxId] = []
         sound, indexed, mark = True, 0, 0
         if self._setup.level is Level.FULL:
-            ids = [transaction_id(raw) for raw in block.transactions]
-            contents = list(self._content_faults(block, ids, row.trusted))
+            parsed = [self._parse(raw) for raw in block.transactions]
+            ids = [one.id if isinstance(one, ParsedTransaction) else one.of for one in parsed]
+            contents = [
+                *self._transaction_faults(header, parsed, row.trusted),
+                *self._root_faults(block, ids),
+            ]
             faults += contents
             sound = not any(fault.fatal for fault in contents)
             indexed, mark = self._index(row.height, block, ids)
@@ -184,35 +195,26 @@ class Inspector:
             faults.append(BlockFault(Family.CERTIFICATES, f"certificate.votes[{at}].signature", what))
         return not bad and bool(checks)
 
-    def _content_faults(self, block: Block, ids: Sequence[TxId], trusted: bool) -> Iterator[BlockFault]:
-        header, transactions = block.header, block.transactions
+    def _parse(self, raw: bytes) -> ParsedTransaction | _Unparsed:
+        try:
+            parsed = parse_transaction(raw, self._chain_id, self._genesis.max_transaction_bytes)
+            self._require_sender(parsed)
+        except TransactionRefused as refusal:
+            return _Unparsed(transaction_id(raw), str(refusal))
+        return parsed
+
+    def _transaction_faults(
+        self, header: Header, transactions: Sequence[ParsedTransaction | _Unparsed], trusted: bool
+    ) -> Iterator[BlockFault]:
         if len(transactions) > self._genesis.max_batch_transactions:
             what = f"{len(transactions)}, at most {self._genesis.max_batch_transactions} are allowed"
             yield BlockFault(Family.BLOCKS, "transactions", what)
-        yield from self._transaction_faults(block, trusted)
-        root = merkle.root(ids)
-        if root != header.transaction_root:
-            what = f"the transactions give {root.hex()}, not {header.transaction_root.hex()}"
-            yield BlockFault(Family.BLOCKS, "header.transaction_root", what, True)
-        if len(block.results) != len(transactions):
-            what = f"{len(block.results)} results of {len(transactions)} transactions"
-            yield BlockFault(Family.BLOCKS, "results", what)
-            return
-        root = merkle.root(map(result_leaf, ids, block.results))
-        if root != header.result_root:
-            what = f"the results give {root.hex()}, not {header.result_root.hex()}"
-            yield BlockFault(Family.BLOCKS, "header.result_root", what)
-
-    def _transaction_faults(self, block: Block, trusted: bool) -> Iterator[BlockFault]:
-        genesis, horizon = self._genesis, block.header.proposed + self._genesis.horizon_ms
+        horizon = header.proposed + self._genesis.horizon_ms
         checks: list[Check] = []
         positions: list[int] = []
-        for position, raw in enumerate(block.transactions):
-            try:
-                parsed = parse_transaction(raw, self._chain_id, genesis.max_transaction_bytes)
-                self._require_sender(parsed)
-            except TransactionRefused as refusal:
-                yield BlockFault(Family.BLOCKS, f"transactions[{position}]", str(refusal), True)
+        for position, parsed in enumerate(transactions):
+            if isinstance(parsed, _Unparsed):
+                yield BlockFault(Family.BLOCKS, f"transactions[{position}]", parsed.why, True)
                 continue
             if parsed.transaction.valid_until > horizon:
                 what = f"{parsed.transaction.valid_until} lies beyond the proposal's horizon, {horizon}"
@@ -225,6 +227,22 @@ class Inspector:
             if not valid:
                 what = "it does not verify under the sender's key"
                 yield BlockFault(Family.BLOCKS, f"transactions[{position}].signature", what)
+
+    @staticmethod
+    def _root_faults(block: Block, ids: Sequence[TxId]) -> Iterator[BlockFault]:
+        header = block.header
+        root = transaction_root(ids)
+        if root != header.transaction_root:
+            what = f"the transactions give {root.hex()}, not {header.transaction_root.hex()}"
+            yield BlockFault(Family.BLOCKS, "header.transaction_root", what, True)
+        if len(block.results) != len(ids):
+            what = f"{len(block.results)} results of {len(ids)} transactions"
+            yield BlockFault(Family.BLOCKS, "results", what)
+            return
+        root = merkle.root(map(result_leaf, ids, block.results))
+        if root != header.result_root:
+            what = f"the results give {root.hex()}, not {header.result_root.hex()}"
+            yield BlockFault(Family.BLOCKS, "header.result_root", what)
 
     def _require_sender(self, parsed: ParsedTransaction) -> None:
         sender = parsed.transaction.sender
