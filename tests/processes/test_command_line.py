@@ -208,3 +208,24 @@ def test_a_corrupted_store_is_never_served_and_the_line_names_the_height_and_the
         shutil.copy(flipped.file, store / flipped.file.name)
         line = refused_node(store.parent, 1)
         assert "height" in line or flipped.file.name in line
+
+
+def test_encrypted_keys_open_with_their_password_file_or_say_how(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("correct horse\n")
+    password.chmod(0o600)
+    net = tmp_path / "net"
+    command("init", str(net), "--dev", "--password-file", str(password))
+    try:
+        command("up", str(net))
+        payload = '{"op": "put", "key": "a", "value": "1"}'
+        given = ["--password-file", str(password)]
+        assert json_of("tx", "submit", str(net), payload, *given)["outcome"] == "committed"
+        command("tx", "submit", str(net), payload, code=2)
+        command("get", str(net), "a")
+    finally:
+        LocalNetwork(net).kill()
+    node = net / "replica-0" / "node.toml"
+    lines = node.read_text().splitlines()
+    node.write_text("\n".join(line for line in lines if not line.startswith("password_file")))
+    assert "password_file" in refused_node(node.parent, 2)

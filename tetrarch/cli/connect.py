@@ -1,11 +1,14 @@
 """From what a user types as DIR to a client: where its client.toml is, and which key it needs."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from tetrarch.cli.output import Exit, fail
 
 if TYPE_CHECKING:
     from crypto.keys import Signer
@@ -74,6 +77,9 @@ def writing_client(
 
 
 def ask_password() -> bytes:
-    """Ask for the password of a key on the terminal."""
+    """Ask for the password of a key on the terminal, or say where else it can be given."""
+    if not sys.stdin.isatty():
+        what = "the signing key is encrypted, and there is no terminal to ask for its password"
+        fail(Exit.USAGE, f"{what}: name a password_file in node.toml, or give --password-file")
     password: str = click.prompt("Password of the signing key", hide_input=True, err=True)
     return password.encode()
