@@ -183,7 +183,10 @@ class _Teller:
         """Show progress, and some of the refused lines."""
         from tetrarch.cli.submit_file import Tally, tell_people
 
-        await tell_people(outcomes, Tally(), journal, lambda line, _: also(line), REFUSALS_SHOWN, "   ")
+        screen = self._console
+        await tell_people(
+            outcomes, Tally(), journal, lambda line, _: also(line), REFUSALS_SHOWN, "   ", screen
+        )
 
 
 REFUSALS_SHOWN = 8

@@ -14,6 +14,7 @@ from tetrarch.cli.outcomes import Row, kind_of, line_row, verdict
 from tetrarch.cli.output import console, print_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress
 
     from tetrarch.client.config import ClientConfig
@@ -129,10 +130,11 @@ async def tell_people(
     also: "Callable[[LineOutcome, Row], None] | None" = None,
     shown: int = SHOWN,
     indent: str = "",
+    screen: "Console | None" = None,
 ) -> None:
     """Show progress, and of lines that were not executed as asked so many of each kind; `also` is called with
     every outcome."""
-    with progress_bar() as progress:
+    with progress_bar(screen or console(stderr=True)) as progress:
         task = progress.add_task(f"{indent}submitting", total=journal.count, executed=0, refused=0)
         async for line in outcomes:
             row = line_row(line)
@@ -154,11 +156,10 @@ def refused_line(row: Row, kind: str) -> str:
     return f"line {row['line']}: {kind} ({row.get('code')}): {row.get('reason')}"
 
 
-def progress_bar() -> "Progress":
-    """Return a progress bar on stderr; it shows nothing where that is no terminal."""
+def progress_bar(screen: "Console") -> "Progress":
+    """Return a progress bar; it shows nothing where `screen` is no terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    screen = console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
