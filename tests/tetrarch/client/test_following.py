@@ -109,6 +109,13 @@ class ChangesState(Changes):
         return msgspec.structs.replace(block, header=header)
 
 
+class ChangesOne(ChangesState):
+    """Serves one block at a time, so that no link to the next one gives the change away."""
+
+    def blocks(self, first: Height) -> list[Block]:
+        return super().blocks(first)[:1]
+
+
 class ChangesParent(Changes):
     def change(self, block: Block) -> Block:
         header = msgspec.structs.replace(block.header, parent=digest("test-other"))
@@ -143,6 +150,7 @@ class Empty(Replica):
         DropsTransaction,
         ChangesPayload,
         ChangesState,
+        ChangesOne,
         ChangesParent,
         Skips,
         StartsLater,
