@@ -88,9 +88,6 @@ class Orders:
         self.congested_until = 0.0
         """Until when (loop time, s) new transactions are better held back: replicas are overloaded."""
 
-    def __len__(self) -> int:
-        return len(self._open)
-
     def get(self, tx_id: TxId) -> Order | None:
         """Return the open order with this id."""
         return self._open.get(tx_id)
