@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from crypto.attestation import Height
-from ledger.audit.inspection import fingerprint, index_rows
+from crypto.digest import DIGEST_BYTES
+from ledger.audit.inspection import Fingerprints, index_rows
 from ledger.audit.progress import Meter
 from ledger.audit.reader import AuditedStore, StoreChanged
 from ledger.audit.report import MAX_FAULTS, Findings
@@ -27,6 +28,9 @@ turns."""
 PREFIX_BYTES: Final = 4
 """Ids are split into turns by so many leading bytes."""
 
+METERED: Final = 1000
+"""Records between two looks at the clock."""
+
 _blocks = msgspec.msgpack.Decoder(Block)
 
 
@@ -34,15 +38,20 @@ def check_index(store: AuditedStore, secret: bytes, expected: tuple[int, int], m
     """Return whether INDEX is exactly the set of records whose number and sum of fingerprints are
     `expected`."""
     count = total = 0
+    of = Fingerprints(secret).of
     try:
         for key, stored in store.scan(Family.INDEX):
+            if len(key) != DIGEST_BYTES:
+                return False
             count += 1
-            total += fingerprint(secret, key, stored)
-            meter.advance()
+            total += of(key + stored)
+            if not count % METERED:
+                meter.advance(METERED)
     except StoreChanged:
         raise
     except StoreError:
         return False
+    meter.advance(count % METERED)
     return (count, total) == expected
 
 

@@ -8,6 +8,7 @@ are. What travels are whole pieces of stored bytes; the workers parse and hash t
 main process is left with reading and re-executing.
 """
 
+import gc
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +46,9 @@ _inspector: Inspector | None = None
 
 
 def _start(setup: Setup) -> None:
+    """Make a worker process ready. What it handles has no cycles, so collecting them would be in vain."""
     global _inspector
+    gc.disable()
     _inspector = Inspector(setup)
 
 
