@@ -126,7 +126,7 @@ def test_an_encrypted_key_opens_with_the_password_file_that_init_was_given(tmp_p
     password = tmp_path / "password"
     password.write_text("correct horse\n")
     password.chmod(0o600)
-    make_network(tmp_path / "net", NetworkPlan(HOSTS, password_file=password))
+    make_network(tmp_path / "net", NetworkPlan(HOSTS[:1], development=True, password_file=password))
     assert re.search(r'protection = "password"', (tmp_path / "net/replica-0/signing.key").read_text())
     assert load_node(tmp_path / "net" / "replica-0").member == 0
     password.write_text("wrong\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tetrarch.cli.output import Exit, console, fail, json_option, print_json
+from tetrarch.cli.output import Exit, console, end_like_interrupt, fail, json_option, print_json
 
 if TYPE_CHECKING:
     from tetrarch.bench.run import Figures, Plan
@@ -57,6 +57,7 @@ def bench(
     home = Path(tempfile.mkdtemp(prefix="tetrarch-bench-", dir=directory))
     try:
         check_size(replicas, development=True)
+        end_like_interrupt()
         figures = _measured(plan, home / "net")
     except SetupError as error:
         fail(Exit.USAGE, str(error))

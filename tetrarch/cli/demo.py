@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tetrarch.cli.output import Exit, console, error_line, fail, json_option, print_json
+from tetrarch.cli.output import Exit, console, end_like_interrupt, error_line, fail, json_option, print_json
 
 if TYPE_CHECKING:
     from tetrarch.demo.story import Narrator, Story
@@ -49,6 +49,7 @@ def demo(directory: Path, journal_file: Path | None, as_json: bool) -> int:
 
     journal = Journal(journal_file or _journal())
     _prepare(directory)
+    end_like_interrupt()
     narrator: Narrator = _Silent() if as_json else _Teller()
     story = Story(directory.absolute(), journal, narrator)
     started = time.monotonic()

@@ -1,6 +1,5 @@
 """`tetrarch up`, `down`, `node` and `dev`: replicas as processes."""
 
-import signal
 import tempfile
 import time
 from contextlib import suppress
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tetrarch.cli.connect import ask_password
-from tetrarch.cli.output import Exit, error_line, fail, json_option, print_json
+from tetrarch.cli.output import Exit, end_like_interrupt, error_line, fail, json_option, print_json
 
 if TYPE_CHECKING:
     from ledger.genesis import Genesis
@@ -133,10 +132,10 @@ def dev(application: str, replicas: int, keep: bool, as_json: bool) -> int:
     from tetrarch.local_network import NotRunning, throw_away
     from tetrarch.network_setup import NetworkPlan, SetupError, check_size, local_hosts
 
-    signal.signal(signal.SIGTERM, _interrupt)
     home = Path(tempfile.mkdtemp(prefix="tetrarch-dev-"))
     try:
         check_size(replicas, development=True)
+        end_like_interrupt()
         plan = NetworkPlan(local_hosts(replicas), application=application, development=True)
         with throw_away(home / "net", plan) as (network, genesis):
             _tell_dev(network, genesis, as_json)
@@ -153,11 +152,6 @@ def dev(application: str, replicas: int, keep: bool, as_json: bool) -> int:
         else:
             shutil.rmtree(home, ignore_errors=True)
     return Exit.FINE
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    """Whatever ends `dev` must end its replicas too."""
-    raise KeyboardInterrupt
 
 
 def _tell_dev(network: "LocalNetwork", genesis: "Genesis", as_json: bool) -> None:
