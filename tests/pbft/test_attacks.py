@@ -127,7 +127,7 @@ def test_a_replica_that_missed_the_view_change_of_one_who_went_on_waits_for_no_q
 def test_a_liar_cannot_leave_honest_members_in_different_views_for_ever() -> None:
     """Member 3 shows its suspicions to one at a time, and falls silent once member 0 is a view ahead."""
     cut = True
-    c = Cluster(tuning=Tuning(request_timeout_ms=500), drop=lambda source, to, envelope: cut)
+    c = Cluster(tuning=Tuning(request_timeout_ms=Millis(500)), drop=lambda source, to, envelope: cut)
     first, second, third, liar = c.members
     liar.crash()
     c.submit([1], to=[0, 1, 2])
