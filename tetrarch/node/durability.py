@@ -42,6 +42,8 @@ class GroupSync:
 
     def add(self, effects: Effects) -> list[Effects]:
         """Take a turn's effects; return those that may leave at once."""
+        if not (self._held or effects.sync):
+            return [effects]
         earlier = self._held[-1].needs if self._held else 0
         # A sync that runs now may have started before this turn's writes: only the next surely covers them.
         self._held.append(_Held(effects, self._begun + 1 if effects.sync else earlier))

@@ -1,8 +1,8 @@
 """The asyncio shell around the heart: sockets, clocks, the group fsync, signals.
 
 Everything that is decided is decided in the heart. The shell gathers the frames of one loop turn, calls
-`Heart.turn` once for all of them, and sends what comes back as soon as what it rests on is durable. The sync
-runs in a thread of its own while further turns go on.
+`Heart.turn` once for all of them, and sends what comes back as soon as what it rests on is durable. A disk that
+syncs quickly is waited for; on a slow one the sync runs in a thread of its own while further turns go on.
 
 A fault of our own (records that do not decode, a corrupt store, a bug) stops the node loudly; nothing that
 a peer or a client sends may do that.
@@ -34,6 +34,15 @@ from tetrarch.node.resources import resident_bytes
 from tetrarch.node.settings import NodeSettings
 from tetrarch.node.sockets import Handler, Network, Sockets
 from tetrarch.node.workers import CheckingProcesses
+
+QUICK_SYNC_S = 0.005
+"""A disk whose syncs take no longer on average is waited for: to hand a sync to a thread and hear of its end
+costs more than the 0.3 ms of an ordinary disk, and what waits for it would wait for whole turns besides."""
+
+SYNCS_AVERAGED = 8
+
+SLOW_DISK_S = 1.0
+"""How long syncs of a slower disk are left to the thread before its speed is looked at again."""
 
 HOUSEKEEPING_S = 1.0
 """How often memory is measured for the status, and refusals are summed up for the log."""
@@ -98,6 +107,12 @@ class Node:
         )
         self._turn_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = Millis(0)
+        """When the timer rings, monotonic ms, while there is one."""
+        self._sync_s = 0.0
+        """How long syncs take, on average of the last ones."""
+        self._slow_until = 0.0
+        """Until when (loop time, s) the disk is taken for a slow one."""
         self._sync: asyncio.Future[None] | None = None
         self._counted: tuple[tuple[str, int], ...] = ()
         self._housekeepings = 0
@@ -219,12 +234,13 @@ class Node:
         deadline = self._heart.deadline()
         if deadline is None:
             return
-        at = self._loop.time() + max(0, deadline - self._clock().monotonic) / 1000
         if self._timer is not None:
-            if self._timer.when() <= at and not self._timer.cancelled():
+            if self._rings_at <= deadline:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._ring)
+        self._rings_at = deadline
+        delay = max(0, deadline - self._clock().monotonic) / 1000
+        self._timer = self._loop.call_later(delay, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
@@ -233,10 +249,26 @@ class Node:
     # Durability.
 
     def _sync_if_wanted(self) -> None:
-        if self._order.wanted and not self._stopping:
-            self._order.begin()
+        if not self._order.wanted or self._stopping:
+            return
+        self._order.begin()
+        if self._loop.time() >= self._slow_until:
+            self._sync_in_place()
+        else:
             self._sync = self._loop.run_in_executor(self._syncer, self._disk.sync)
             self._sync.add_done_callback(self._synced)
+
+    def _sync_in_place(self) -> None:
+        began = time.monotonic()
+        try:
+            self._disk.sync()
+        except (DiskFull, OSError) as error:
+            self._sync_failed(error)
+            return
+        self._sync_s += (time.monotonic() - began - self._sync_s) / SYNCS_AVERAGED
+        if self._sync_s > QUICK_SYNC_S:
+            self._slow_until = self._loop.time() + SLOW_DISK_S
+        self._send(self._order.finished())
 
     def _synced(self, sync: "asyncio.Future[None]") -> None:
         self._sync = None
@@ -245,11 +277,14 @@ class Node:
             self._send(self._order.finished())
             self._sync_if_wanted()
         elif isinstance(error, DiskFull | OSError):
-            self._order.failed()
-            self._heart.store_failed(str(error))
-            self._schedule()
+            self._sync_failed(error)
         else:
             self._fault(error)
+
+    def _sync_failed(self, error: Exception) -> None:
+        self._order.failed()
+        self._heart.store_failed(str(error))
+        self._schedule()
 
     # Checks in other processes.
 
