@@ -245,8 +245,8 @@ genesis = "../{genesis}"
 store = "store"
 # JSON lines; without this key, readable lines on stderr.
 log = "node.log"
-# true for the first start on a store that came out of a backup (or is new while the old one is lost), then false
-# again: the replica itself remembers until it is safe to vote.
+# true for the first start on a store that came out of a backup (or is new while the old one is lost), then
+# false again: the replica itself remembers until it is safe to vote.
 restored_from_backup = false
 
 [keys]

@@ -1,4 +1,4 @@
-"""Files of transactions: every line has its own outcome, whatever the others are, and no rerun repeats any."""
+"""Files of transactions: every line has its own outcome, whatever the others are; no rerun repeats any."""
 
 import json
 from pathlib import Path
