@@ -5,12 +5,15 @@ known here: how an audit is done (`ledger.audit`), and how it is shown.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
 
 from ledger.audit.audit import Options, audit_path
+from ledger.audit.compare import Comparison, compare
+from ledger.audit.reader import StoreChanged, open_for_audit
 from ledger.audit.report import Report, Verdict
 from ledger.errors import ApplicationError, StoreError
 from ledger.genesis import Genesis
@@ -21,6 +24,9 @@ from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import load_genesis
 
 STORE: Final = "store"
+COMPARE_ATTEMPTS: Final = 5
+"""A running replica merges its files now and then, seldom twice within one comparison."""
+
 CURRENT: Final = "CURRENT"
 """The file that every RocksDB directory has."""
 
@@ -79,6 +85,36 @@ def audit_stores(
             begin(store)
         reports.append(audit_store(store, genesis, options, resume))
     return reports
+
+
+def compare_stores(paths: Sequence[Path], genesis_path: Path) -> Comparison:
+    """Compare the chains in all stores that `paths` mean: the same block at every height, or who lied.
+
+    Raises `ConfigurationError`: fewer than two stores, or one that cannot be opened at all.
+    """
+    genesis = load_genesis(genesis_path)
+    stores = stores_of(paths)
+    if len(stores) < 2:
+        raise ConfigurationError(stores[0], "", "is a single store: comparing takes two")
+    for _ in range(COMPARE_ATTEMPTS):
+        try:
+            return _compared(stores, genesis)
+        except StoreChanged:
+            continue
+        except (StoreError, UnknownEngine) as error:
+            raise ConfigurationError(stores[0], "", str(error)) from None
+    raise ConfigurationError(stores[0], "", "the stores keep changing: stop their replicas first")
+
+
+def _compared(stores: Sequence[Path], genesis: Genesis) -> Comparison:
+    parts = ordering(genesis, genesis.roster())
+    with ExitStack() as opened:
+        readable = {}
+        for path in stores:
+            store = opened.enter_context(open_for_audit(path, str(path))).store
+            if store is not None:
+                readable[str(path)] = store
+        return compare(readable, genesis, parts.verifier, parts.records)
 
 
 def worst(reports: Sequence[Report]) -> Verdict:

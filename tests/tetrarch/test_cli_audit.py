@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.running import puts, running, submit
+from tests.processes.running import Running, puts, running, submit
 from tests.tetrarch.command_line import ran
 from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
+from tetrarch.processes import LocalNetwork
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
@@ -125,3 +126,30 @@ def test_a_running_replica_can_be_audited(tmp_path: Path) -> None:
         code, report = audited(tmp_path / "net", str(tmp_path / "net"))
         assert (code, report["verdict"], report["transactions"]) == (0, "valid", 50)
         submit(client, puts(50, "more"))
+
+
+def test_two_histories_of_one_chain_are_told_apart_and_their_author_is_blamed(tmp_path: Path) -> None:
+    with running(tmp_path / "one", replicas=1) as one:
+        one.network.stop()
+        shutil.copytree(tmp_path / "one", tmp_path / "two")
+        for name in ("one", "two"):
+            network = Running(LocalNetwork(tmp_path / name))
+            try:
+                network.up()
+                with network.client() as client:
+                    submit(client, puts(70, f"{name}-"))
+            finally:
+                network.network.stop()
+    paths = [str(tmp_path / name) for name in ("one", "two")]
+    genesis = str(tmp_path / "one" / "genesis.json")
+    alone = ran("audit", *paths, "--genesis", genesis, "--json")
+    assert (alone.code, json.loads(alone.out)["blamed"]) == (0, [])
+    compared = ran("audit", *paths, "--genesis", genesis, "--compare", "--json")
+    report = json.loads(compared.out)
+    assert (compared.code, report["verdict"], report["blamed"]) == (1, "invalid", [0])
+    assert report["comparison"]["difference"]["height"] == 1
+
+
+def test_comparing_takes_two_stores(net: Path) -> None:
+    result = ran("audit", str(net), "--genesis", str(net / "genesis.json"), "--compare")
+    assert result.code == 2

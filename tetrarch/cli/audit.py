@@ -11,6 +11,7 @@ import click
 from tetrarch.cli.output import Exit, console, json_option, print_json
 
 if TYPE_CHECKING:
+    from ledger.audit.compare import Comparison
     from ledger.audit.progress import Progress, ProgressCallback
     from ledger.audit.report import Fault, Report
 
@@ -36,6 +37,7 @@ SHOWN_FAULTS = 10
     type=click.Path(path_type=Path, dir_okay=False),
     help="Go on from this file, and note progress in it. Keep it where only you can write.",
 )
+@click.option("--compare", is_flag=True, help="Also compare the stores with each other, height by height.")
 @click.option(
     "--processes", type=click.IntRange(0, 256), default=0, help="Worker processes.  [default: all cores]"
 )
@@ -45,6 +47,7 @@ def audit(
     genesis: Path,
     level: str,
     resume: Path | None,
+    compare: bool,
     processes: int,
     as_json: bool,
 ) -> int:
@@ -56,7 +59,7 @@ def audit(
     """
     from ledger.audit.audit import Options
     from ledger.audit.report import Level, Verdict
-    from tetrarch.auditing import audit_stores, worst
+    from tetrarch.auditing import audit_stores, compare_stores, worst
 
     with _progress(as_json) as (begin, progress), _stopped_by_interrupt() as stopped:
         options = Options(
@@ -66,15 +69,20 @@ def audit(
             stop=lambda: bool(stopped),
         )
         reports = audit_stores(paths, genesis, options, resume, begin)
+    comparison = compare_stores(paths, genesis) if compare else None
     verdict = worst(reports)
+    if comparison is not None and comparison.verdict is Verdict.INVALID:
+        verdict = Verdict.INVALID
     if as_json:
-        print_json({**_combined(reports, verdict), "stores": [_plain(report) for report in reports]})
+        combined = _combined(reports, comparison, verdict)
+        print_json({**combined, "stores": [_plain(report) for report in reports]})
     else:
         for report in reports:
             _show(report)
-    return {Verdict.VALID: Exit.FINE, Verdict.INVALID: Exit.FAILED, Verdict.INCOMPLETE: Exit.INCOMPLETE}[
-        verdict
-    ]
+        if comparison is not None:
+            _show_comparison(comparison)
+    codes = {Verdict.VALID: Exit.FINE, Verdict.INVALID: Exit.FAILED, Verdict.INCOMPLETE: Exit.INCOMPLETE}
+    return codes[verdict]
 
 
 @contextmanager
@@ -130,10 +138,17 @@ def _figures(progress: "Progress") -> str:
     return f"{progress.done:,} {progress.unit}, {progress.rate:,.0f}/s{rest}"
 
 
-def _combined(reports: "Sequence[Report]", verdict: str) -> dict[str, Any]:
+def _combined(reports: "Sequence[Report]", comparison: "Comparison | None", verdict: str) -> dict[str, Any]:
     """What all stores come to: the keys that other programs rely on."""
+    from msgspec import to_builtins
+
     highest = max(reports, key=lambda report: report.height)
-    return {
+    faults = [fault for report in reports for fault in report.faults]
+    blamed = {member for report in reports for member in report.blamed}
+    if comparison is not None:
+        faults += comparison.faults
+        blamed |= set(comparison.blamed)
+    combined = {
         "verdict": str(verdict),
         "height": highest.height,
         "head": highest.head,
@@ -141,9 +156,10 @@ def _combined(reports: "Sequence[Report]", verdict: str) -> dict[str, Any]:
         "transactions": sum(report.transactions for report in reports),
         "checked": _in_all(report.checked for report in reports),
         "not_checked": sorted({name for report in reports for name in report.not_checked}),
-        "faults": [_fault(fault) for report in reports for fault in report.faults],
-        "blamed": sorted({member for report in reports for member in report.blamed}),
+        "faults": [_fault(fault) for fault in faults],
+        "blamed": sorted(blamed),
     }
+    return combined if comparison is None else combined | {"comparison": to_builtins(comparison)}
 
 
 def _in_all(names: "Iterator[tuple[str, ...]]") -> list[str]:
@@ -186,3 +202,14 @@ def _show(report: "Report") -> None:
         click.echo(f"  … and {more} more faults")
     if report.blamed:
         click.echo(f"  blamed: members {', '.join(map(str, report.blamed))}")
+
+
+def _show_comparison(comparison: "Comparison") -> None:
+    valid = comparison.verdict.value == "valid"
+    verdict = click.style("THE SAME" if valid else "DIFFERENT", fg="green" if valid else "red", bold=True)
+    click.echo(f"{verdict} up to height {comparison.same_up_to}, in {len(comparison.heights)} stores")
+    for fault in comparison.faults[:SHOWN_FAULTS]:
+        where = "" if fault.height is None else f"height {fault.height}, "
+        click.echo(f"  {click.style('fault', fg='red')}: {where}{fault.field}: {fault.what}")
+    if comparison.blamed:
+        click.echo(f"  blamed: members {', '.join(map(str, comparison.blamed))}")
