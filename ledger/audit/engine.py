@@ -52,6 +52,10 @@ class Attested:
         hashes = self._said.get(Height(height), {})
         return [(block_hash, len(members)) for block_hash, members in hashes.items() if len(members) >= need]
 
+    def members(self, height: int, block_hash: Digest) -> tuple[MemberId, ...]:
+        """Return who attests this block at this height, ascending."""
+        return tuple(sorted(self._said.get(Height(height), {}).get(block_hash, ())))
+
     def above(self, height: int, need: int) -> list[tuple[Height, Family]]:
         """Return the heights above `height` that at least `need` members attest, and where that is
         recorded."""
@@ -88,6 +92,7 @@ class RecordsAudit:
         self._checker = checker
         self._findings = findings
         self.attested = Attested()
+        self._bad: set[tuple[Family, bytes]] = set()
 
     def check(self, meter: Meter | None = None) -> None:
         """Check all records; without a verifier their seals only."""
@@ -107,12 +112,15 @@ class RecordsAudit:
             self._findings.add(Family.ARCHIVE, height, "attestation", what)
 
     def archived(self) -> Iterator[EngineRecord]:
-        """Yield the archived records whose seals hold."""
-        for key, stored in self._store.scan(Family.ARCHIVE):
-            try:
-                yield EngineRecord(Family.ARCHIVE, key, unseal(Family.ARCHIVE, key, stored))
-            except CorruptStore:
-                continue
+        """Yield the archived records that `check` found good. Ends early where they cannot be read."""
+        try:
+            for key, stored in self._store.scan(Family.ARCHIVE):
+                if (Family.ARCHIVE, key) not in self._bad:
+                    yield EngineRecord(Family.ARCHIVE, key, unseal(Family.ARCHIVE, key, stored))
+        except StoreChanged:
+            raise
+        except StoreError:
+            return
 
     def _check_record(self, family: Family, key: bytes, stored: bytes) -> None:
         field = shown(key)
@@ -121,6 +129,7 @@ class RecordsAudit:
         except CorruptStore:
             what = "the record's checksum does not hold"
             self._findings.add(family, None, f"{field}.{SEAL}", what)
+            self._bad.add((family, key))
             return
         if self._verifier is None:
             return
@@ -133,6 +142,7 @@ class RecordsAudit:
                 self._count(certificate, family)
         except CryptoError as error:
             self._findings.add(family, height, field, str(error))
+            self._bad.add((family, key))
             return
         self._findings.blamed.update(judged.guilty)
 

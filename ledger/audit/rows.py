@@ -43,6 +43,8 @@ def read_meta(store: AuditedStore, chain_id: ChainId, findings: Findings) -> Hea
             except CorruptStore:
                 what = "the record's checksum does not hold"
                 findings.add(Family.META, None, f"{shown(key)}.{SEAL}", what)
+    except StoreChanged:
+        raise
     except StoreError as error:
         findings.add(Family.META, None, "records", reason(error))
         return None
@@ -92,6 +94,8 @@ def last_height(store: AuditedStore, head: Head | None) -> Height:
             number = _height(key)
             if number is not None:
                 return Height(max(number, said))
+    except StoreChanged:
+        raise
     except StoreError:
         pass
     return said

@@ -155,6 +155,9 @@ class Maker:
         until = Millis(self.proposed() + life)
         nonce = self._nonce.to_bytes(16, "big")
         raw = sign_transaction(signer, self.genesis.chain_id, nonce, until, canonical_json(payload))
+        return self.parse(raw)
+
+    def parse(self, raw: bytes) -> ParsedTransaction:
         return parse_transaction(raw, self.genesis.chain_id, self.genesis.max_transaction_bytes)
 
     def proposed(self) -> int:
