@@ -229,3 +229,17 @@ def test_encrypted_keys_open_with_their_password_file_or_say_how(tmp_path: Path)
     lines = node.read_text().splitlines()
     node.write_text("\n".join(line for line in lines if not line.startswith("password_file")))
     assert "password_file" in refused_node(node.parent, 2)
+
+
+def test_an_overdraft_is_told_as_such_by_every_rerun(tmp_path: Path) -> None:
+    journal = tmp_path / "f.jsonl"
+    journal.write_text(
+        '{"op": "open", "account": "a"}\n{"op": "open", "account": "b"}\n'
+        '{"op": "transfer", "from": "a", "to": "b", "amount": 5}\n'
+    )
+    with running(tmp_path / "net", replicas=1, application="assets") as net:
+        arguments = ["tx", "submit", str(net.directory), "--file", str(journal), "--json"]
+        runs = [[json.loads(line) for line in command(*arguments, code=1).splitlines()] for _ in range(2)]
+    told = [[row for row in rows if row["line"] == 3] for rows in runs]
+    assert told[0] == told[1]
+    assert told[0][0]["code"] == "failed"

@@ -12,6 +12,7 @@ from crypto.batch import TxId
 from crypto.digest import ZERO_DIGEST, Digest
 from ledger.outbox import Entry, NewEntry
 from ledger.refusals import RefusalCode
+from ledger.result import Result, ResultCode
 from tetrarch.client.keeping import Keeping
 from tetrarch.client.order import Order
 from tetrarch.client.orders import Orders
@@ -128,10 +129,17 @@ class Intake:
 
 
 def remembered(index: int, entry: Entry) -> Outcome:
-    """Return the outcome that the outbox holds for a key, without the proof."""
+    """Return the outcome that the outbox holds for a key: without proof, and of results only failures.
+
+    What an application returned is not kept: `Client.receipt` fetches it.
+    """
     if entry.outcome == "committed":
-        height = Height(entry.height)
-        return Outcome(index, entry.tx_id, "committed", idempotency_key=entry.key, height=height)
+        height, failures = Height(entry.height), {code.value: code for code in ResultCode}
+        code = failures.get(entry.code)
+        result = None if code is None else Result(code, reason=entry.reason)
+        return Outcome(
+            index, entry.tx_id, "committed", idempotency_key=entry.key, height=height, result=result
+        )
     if entry.outcome == "expired":
         error: TetrarchError = Expired(entry.tx_id)
         return Outcome(index, entry.tx_id, "expired", idempotency_key=entry.key, error=error)

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from crypto.batch import TxId
 from ledger import outbox as ledger_outbox
 from ledger.outbox import Entry, NewEntry, Outbox, OutboxError, Settled
+from ledger.result import ResultCode
 from tetrarch.client.outcome import Outcome
 from tetrarch.errors import ConfigurationError, IdempotencyConflict, Rejected
 
@@ -64,8 +65,11 @@ class Keeping:
         """Note a final outcome; it is written soon."""
         if outcome.status == "unknown":
             return
-        error = outcome.error
-        code, reason = (error.code, error.reason) if isinstance(error, Rejected) else ("", "")
+        error, result, code, reason = outcome.error, outcome.result, "", ""
+        if isinstance(error, Rejected):
+            code, reason = error.code, error.reason
+        elif result is not None and result.code is not ResultCode.OK:
+            code, reason = result.code.value, result.reason
         self._settled.append(Settled(outcome.tx_id, outcome.status, outcome.height, code, reason))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._write_soon)
