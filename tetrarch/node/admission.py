@@ -125,7 +125,8 @@ class Admission:
         """What the engine waits for, and what members relayed: also in the queue if it stood there before."""
         self._queue: deque[Coming] = deque()
         self._wanted: dict[TxId, int] = {}
-        self._complete: list[Submission] = []
+        self.completed: list[Submission] = []
+        """Submissions of which nothing is open any more, until `complete` takes them."""
 
     @property
     def waiting(self) -> bool:
@@ -157,13 +158,13 @@ class Admission:
         if fresh:
             self._consider(fresh, origin, now.wall)
         if isinstance(origin, Submission) and not origin.open:
-            self._complete.append(origin)
+            self.completed.append(origin)
 
     def refuse_all(self, raws: Sequence[bytes], submission: Submission, refusal: TransactionRefused) -> None:
         """Refuse a client's transactions without a look at them."""
         for raw in raws:
             self._refuse(submission, raw, refusal)
-        self._complete.append(submission)
+        self.completed.append(submission)
 
     def _consider(self, fresh: Sequence[ParsedTransaction], origin: Origin, wall: Millis) -> None:
         """Queue for their check those that are neither executed nor refused for other reasons."""
@@ -286,7 +287,7 @@ class Admission:
             if isinstance(origin, Submission):
                 origin.open -= 1
                 if not origin.open:
-                    self._complete.append(origin)
+                    self.completed.append(origin)
 
     def _answer_executed(self, entry: Coming) -> None:
         for origin in entry.origins:
@@ -367,8 +368,8 @@ class Admission:
 
     def complete(self) -> list[Submission]:
         """Return, once, the submissions of which nothing is open any more."""
-        complete, self._complete = self._complete, []
-        return complete
+        completed, self.completed = self.completed, []
+        return completed
 
     def _known(self, origin: Origin, tx_id: TxId) -> None:
         if isinstance(origin, Submission):

@@ -31,8 +31,8 @@ class Blockstream:
         self._attestations = attestations
         self._limits = limits
         self._counters = counters
-        self._polls: dict[tuple[ConnectionId, int], _Poll] = {}
-        """In the order of their deadlines, since all are held for the same time."""
+        self.polls: dict[tuple[ConnectionId, int], _Poll] = {}
+        """Questions that are held, in the order of their deadlines, since all are held for the same time."""
         self._held: dict[ConnectionId, int] = {}
 
     def ask(self, connection: ConnectionId, question: AskBlocks, monotonic: Millis, effects: Effects) -> int:
@@ -44,27 +44,27 @@ class Blockstream:
         key = (connection, question.request)
         if (
             held >= self._limits.polls_per_connection
-            or len(self._polls) >= self._limits.polls
-            or key in self._polls
+            or len(self.polls) >= self._limits.polls
+            or key in self.polls
         ):
             self._counters.count("client: too many polls")
             effects.to_clients.append((connection, pack(Blocks(question.request, (), ()))))
             return 0
         self._held[connection] = held + 1
-        self._polls[key] = _Poll(connection, question, Millis(monotonic + self._limits.poll_ms))
+        self.polls[key] = _Poll(connection, question, Millis(monotonic + self._limits.poll_ms))
         return 0
 
     def due(self) -> list[tuple[ConnectionId, AskBlocks]]:
         """Take out the held questions that can be answered now."""
         height = self._ledger.height
-        ready = [poll for poll in self._polls.values() if poll.question.first <= height]
+        ready = [poll for poll in self.polls.values() if poll.question.first <= height]
         for poll in ready:
             self._release(poll)
         return [(poll.connection, poll.question) for poll in ready]
 
     def expire(self, monotonic: Millis, effects: Effects) -> None:
         """Answer with nothing those that were held long enough."""
-        for poll in list(self._polls.values()):
+        for poll in list(self.polls.values()):
             if poll.expires > monotonic:
                 return
             self._release(poll)
@@ -72,17 +72,18 @@ class Blockstream:
 
     def deadline(self) -> Millis | None:
         """Return when the next held question expires (monotonic ms)."""
-        first = next(iter(self._polls.values()), None)
-        return None if first is None else first.expires
+        if not self.polls:
+            return None
+        return next(iter(self.polls.values())).expires
 
     def gone(self, connection: ConnectionId) -> None:
         """Forget what this connection asked."""
         if self._held.get(connection):
-            for poll in [poll for poll in self._polls.values() if poll.connection == connection]:
+            for poll in [poll for poll in self.polls.values() if poll.connection == connection]:
                 self._release(poll)
 
     def _release(self, poll: _Poll) -> None:
-        del self._polls[poll.connection, poll.question.request]
+        del self.polls[poll.connection, poll.question.request]
         self._held[poll.connection] -= 1
         if not self._held[poll.connection]:
             del self._held[poll.connection]

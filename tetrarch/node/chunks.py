@@ -36,6 +36,11 @@ class Chunks:
         self._last = 0
 
     @property
+    def waiting(self) -> bool:
+        """Whether there are any."""
+        return bool(self._chunks)
+
+    @property
     def room(self) -> bool:
         """Whether another chunk may be added now."""
         return not self._deferred or len(self._chunks) < MAX_CHUNKS_OUT

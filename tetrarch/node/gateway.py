@@ -114,7 +114,8 @@ class Gateway:
         self._stream = Blockstream(ledger, self._attestations, limits, counters)
         self._decoder = FrameDecoder(FROM_CLIENTS, MAX_CLIENT_FRAME_BYTES)
         self._clients: dict[ConnectionId, _Client] = {}
-        self._submitted: list[tuple[ConnectionId, Submit]] = []
+        self.submitted: list[tuple[ConnectionId, Submit]] = []
+        """What clients submitted since the last `offer`."""
         self._asks: deque[tuple[ConnectionId, Frame | _Owed]] = deque()
         self._advanced_at: Millis | None = None
         self.closed: str | None = None
@@ -131,7 +132,7 @@ class Gateway:
         if client is None:
             client = self._clients[connection] = _Client(Share())
         if isinstance(frame, Submit):
-            self._submitted.append((connection, frame))
+            self.submitted.append((connection, frame))
         else:
             self._queue(connection, client, frame)
         return True
@@ -152,7 +153,12 @@ class Gateway:
     @property
     def waiting(self) -> bool:
         """Whether there is work left for the next turn."""
-        return bool(self._asks or self._submitted)
+        return bool(self._asks or self.submitted)
+
+    @property
+    def asked(self) -> bool:
+        """Whether questions wait for an answer, be it for a block that is still to come."""
+        return bool(self._asks or self._stream.polls)
 
     def deadline(self) -> Millis | None:
         """Return when a held question expires (monotonic ms)."""
@@ -160,7 +166,7 @@ class Gateway:
 
     def offer(self, now: Now) -> None:
         """Offer for admission what clients submitted since the last turn."""
-        submitted, self._submitted = self._submitted, []
+        submitted, self.submitted = self.submitted, []
         for connection, frame in submitted:
             client = self._clients.get(connection)
             if client is not None:
@@ -222,11 +228,12 @@ class Gateway:
 
     def answer(self, now: Now, effects: Effects) -> None:
         """Answer waiting questions, as many as one turn's budget allows."""
-        for connection, question in self._stream.due():
-            client = self._clients.get(connection)
-            if client is not None:
-                self._queue(connection, client, question)
-        self._stream.expire(now.monotonic, effects)
+        if self._stream.polls:
+            for connection, question in self._stream.due():
+                client = self._clients.get(connection)
+                if client is not None:
+                    self._queue(connection, client, question)
+            self._stream.expire(now.monotonic, effects)
         rebuilds = self._limits.rebuilds_per_turn
         for _ in range(min(self._limits.asks_per_turn, len(self._asks))):
             if rebuilds <= 0:

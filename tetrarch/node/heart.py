@@ -13,6 +13,8 @@ One turn:
    stored, bodies and blocks fetched, until it has nothing left;
 5. questions of clients and members are answered, within a budget.
 
+What has nothing to do is not entered: an idle ledger's block costs few turns, and each of them little.
+
 Everything that leaves is in the `Effects` of the turn; the shell holds it back until what the turn wrote is
 durable. A disk that is full halts the engine: nothing unsynced is ever spoken of, and reading goes on.
 """
@@ -53,6 +55,9 @@ from tetrarch.node.verified import VerifiedSignatures
 from tetrarch.node.waits import Waits
 from tetrarch.wire import AskBodies, AskRange, Bodies, EngineMessage, Range, pack
 
+EXPIRE_MS = 250
+"""How often to look for transactions whose time has passed."""
+
 MAX_ROUNDS = 1000
 """Readys taken in one turn; an engine that never ends has a fault."""
 
@@ -88,7 +93,7 @@ class Heart:
         self.ledger = ledger
         self.failure: str | None = None
         """Why nothing is written any more, if so."""
-        self._identity = identity
+        self._others = tuple(MemberId(m) for m in identity.roster.members if m != identity.member)
         self._genesis = genesis
         self._judge = BlockJudge(
             genesis.chain_id, genesis.max_transaction_bytes, genesis.max_batch_transactions, verifier
@@ -118,6 +123,12 @@ class Heart:
         self._chunks = Chunks(checker, deferred)
         self._learnt: dict[Height, Candidate] = {}
         self._effects = Effects()
+        self._moved = True
+        """Whether the engine may want something else than when it was last asked. Votes that came too late,
+        a third of all, change nothing."""
+        self._due: Millis | None = None
+        """The engine's deadline when it was last asked."""
+        self._expire_at = Millis(0)
 
     def start(self, now: Now) -> None:
         """Restore the engine from the store. Called once, before anything else."""
@@ -127,7 +138,10 @@ class Heart:
 
     def peer_frame(self, member: MemberId, data: bytes) -> None:
         """Take one frame of a member's. It is decoded now, and acted on in the next turn."""
-        match self._inbox.receive(member, data):
+        frame = self._inbox.receive(member, data)
+        if frame is None:
+            return
+        match frame:
             case Bodies() as bodies:
                 self._bodies.append((member, bodies))
             case AskBodies() | AskRange() as question:
@@ -161,13 +175,11 @@ class Heart:
 
     def deadline(self) -> Millis | None:
         """Return when `turn` must be called next, in monotonic ms, or `None`."""
-        deadlines = (
-            self.engine.deadline(),
-            self._catch_up.deadline(),
-            self._serving.deadline(),
-            self._gateway.deadline(),
-        )
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        due = self._due
+        for other in (self._catch_up.deadline(), self._serving.deadline(), self._gateway.deadline()):
+            if other is not None and (due is None or other < due):
+                due = other
+        return due
 
     def store_failed(self, reason: str) -> None:
         """A sync failed: stop voting for good. What waited for that sync must not leave."""
@@ -175,44 +187,67 @@ class Heart:
 
     def turn(self, now: Now) -> Effects:
         """Do all that is due, within the budgets of one turn, and return what it wants done outside."""
-        for message in self._inbox.take(self.engine.redundant):
-            self.engine.receive(message, now)
-        self._offer(now)
-        self._take_ranges(now)
-        self._verify(now)
-        self._apply_chunks(now)
-        self._drain(now)
-        self._gateway.answer(now, self._effects)
-        self._gateway.finish(self._effects)
-        self._serving.answer(self._effects, now.monotonic)
-        self._catch_up.ask(now.monotonic, self._effects)
-        self.reporter.watch(now.monotonic, self._effects)
-        if self._gateway.closed is None:
-            self._gateway.closed = self.reporter.halted
+        if self._inbox.waiting:
+            for message in self._inbox.take(self.engine.redundant):
+                self.engine.receive(message, now)
+                self._moved = True
+        else:
+            self._moved = True
+        if self._bodies or self._gateway.submitted or now.monotonic >= self._expire_at:
+            self._offer(now)
+        if self._ranges:
+            self._take_ranges(now)
+        if self._admission.waiting or self._catch_up.waiting:
+            self._verify(now)
+        if self._chunks.waiting:
+            self._apply_chunks(now)
+        if self._moved or (self._due is not None and self._due <= now.monotonic):
+            self._drain(now)
+        self._answer(now)
         effects, self._effects = self._effects, Effects()
         effects.more = self._has_more()
         return effects
 
+    def _answer(self, now: Now) -> None:
+        """Answer questions, ask for blocks, and note what a log should know."""
+        if self._gateway.asked:
+            self._gateway.answer(now, self._effects)
+            # Answering may have asked the engine for a block that moves time.
+            self._moved = True
+        if self._admission.completed:
+            self._gateway.finish(self._effects)
+        if self._serving.asked:
+            self._serving.answer(self._effects, now.monotonic)
+        if self._catch_up.active:
+            self._catch_up.ask(now.monotonic, self._effects)
+        if now.monotonic >= self.reporter.look_at:
+            self.reporter.watch(now.monotonic, self._effects)
+            if self._gateway.closed is None:
+                self._gateway.closed = self.reporter.halted
+
     def _has_more(self) -> bool:
-        room = self._chunks.room
-        return (
+        return bool(
             self._inbox.waiting
             or self._gateway.waiting
             or self._serving.waiting
-            or (room and (self._admission.waiting or self._catch_up.waiting))
+            or ((self._admission.waiting or self._catch_up.waiting) and self._chunks.room)
         )
 
     def _offer(self, now: Now) -> None:
         """Offer for admission what came since the last turn, members' bodies first."""
+        self._moved = True
         bodies, self._bodies = self._bodies, []
         for member, frame in bodies:
             origin = Passed(member, self._shares[member], frame.relayed)
             self._admission.offer(frame.transactions, origin, now)
-        self._gateway.offer(now)
-        expired = self._admission.expire(now.wall)
-        if expired:
-            self.engine.settled(expired)
-            self._waits.forget(expired)
+        if self._gateway.submitted:
+            self._gateway.offer(now)
+        if now.monotonic >= self._expire_at:
+            self._expire_at = Millis(now.monotonic + EXPIRE_MS)
+            expired = self._admission.expire(now.wall)
+            if expired:
+                self.engine.settled(expired)
+                self._waits.forget(expired)
 
     def _take_ranges(self, now: Now) -> None:
         ranges, self._ranges = self._ranges, []
@@ -247,6 +282,7 @@ class Heart:
     def _apply_chunks(self, now: Now) -> None:
         """Let chunks whose results are known take effect, in the order in which they were made."""
         for chunk, results in self._chunks.ready():
+            self._moved = True
             count = len(chunk.transactions)
             self._admission.settle(chunk.transactions, results[:count], now)
             for candidate, own in chunk.blocks:
@@ -280,27 +316,29 @@ class Heart:
     def _drain(self, now: Now) -> None:
         """Do what the engine wants until it wants nothing more."""
         for _ in range(MAX_ROUNDS):
+            self._moved = False
             self.engine.tick(now)
             ready = self.engine.take_ready()
-            if not ready or self.failure is not None:
-                return
-            try:
-                self._treat(ready, now)
-            except (DiskFull, OSError) as error:
-                self._fail(str(error))
+            if ready and self.failure is None:
+                try:
+                    self._treat(ready, now)
+                except (DiskFull, OSError) as error:
+                    self._fail(str(error))
+            if not self._moved or self.failure is not None:
+                self._due = self.engine.deadline()
                 return
         raise EngineFault(f"the engine was not done after {MAX_ROUNDS} rounds of one turn")
 
     def _treat(self, ready: Ready, now: Now) -> None:
         """Treat one Ready, in the order that the contract states."""
         self._persist(ready)
+        to_members = self._effects.to_members
         for send in ready.send:
             frame = pack(EngineMessage(send.message))
-            for member in self._others() if send.to is None else send.to:
-                self._effects.to_members.append((member, frame))
+            to_members += [(member, frame) for member in (self._others if send.to is None else send.to)]
         for relay in ready.relay:
             for bodies in slices(relay.bodies, self.limits.bodies_bytes):
-                self._effects.to_members.append((relay.to, pack(Bodies(True, bodies))))
+                to_members.append((relay.to, pack(Bodies(True, bodies))))
         for decision in ready.decisions:
             self._execute(decision, now)
         for fetch in ready.fetch:
@@ -320,11 +358,9 @@ class Heart:
             self.counters.count("evidence")
             self._effects.tell("evidence", Level.ERROR, member=evidence.member, what=evidence.what)
 
-    def _others(self) -> list[MemberId]:
-        return [MemberId(m) for m in self._identity.roster.members if m != self._identity.member]
-
     def _execute(self, decision: Decision, now: Now) -> None:
         """Execute one decision, store its block, and tell everyone concerned."""
+        self._moved = True
         learnt = self._learnt.get(decision.height)
         if learnt is not None and learnt.decision.requests is decision.requests:
             parsed = learnt.parsed
@@ -349,6 +385,7 @@ class Heart:
 
     def _fetch_bodies(self, fetch: FetchBodies, now: Now) -> None:
         """Find bodies in the pool or in stored blocks, and ask another member for the rest."""
+        self._moved = True
         missing, source = self._admission.want(fetch, now)
         stored = stored_bodies(self.ledger, missing, self.limits.body_blocks)
         for raw in stored.values():
@@ -364,6 +401,7 @@ class Heart:
             return
         self.failure = reason
         self.engine.halt(reason)
+        self._moved = True
         self._gateway.closed = reason
         self._effects.forget_sends()
         self._effects.sync = False

@@ -36,11 +36,8 @@ class Inbox:
         self._counters = counters
         self._decoder = FrameDecoder(BETWEEN_MEMBERS, MAX_FRAME_BYTES)
         self._lanes: tuple[deque[_Waiting], ...] = tuple(deque() for _ in range(members))
-
-    @property
-    def waiting(self) -> bool:
-        """Whether engine messages wait to be verified."""
-        return any(self._lanes)
+        self.waiting = 0
+        """How many engine messages wait to be verified."""
 
     def receive(self, member: MemberId, data: bytes) -> Frame | None:
         """Decode one frame. An engine message is kept for `take`; any other frame is returned."""
@@ -61,6 +58,7 @@ class Inbox:
             self._counters.count("engine message: malformed")
             return None
         lane.append(_Waiting(message, checks))
+        self.waiting += 1
         return None
 
     def take(self, redundant: Callable[[Signed[Any]], bool]) -> Iterator[Signed[Any]]:
@@ -72,12 +70,15 @@ class Inbox:
         """
         chunk: list[_Waiting] = []
         for lane in self._lanes:
-            for _ in range(min(len(lane), self._limits.messages_per_turn)):
+            room = self._limits.messages_per_turn
+            while lane and room:
                 chunk.append(lane.popleft())
-        for waiting in chunk:
-            if redundant(waiting.message):
+                room -= 1
+        self.waiting -= len(chunk)
+        for message, checks in chunk:
+            if redundant(message):
                 self._counters.count("engine message: redundant")
-            elif self._verified.check([waiting.checks])[0]:
-                yield waiting.message
+            elif self._verified.hold(checks):
+                yield message
             else:
                 self._counters.count("engine message: bad signature")

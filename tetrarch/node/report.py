@@ -9,8 +9,8 @@ from tetrarch.node.catch_up import CatchUp
 from tetrarch.node.effects import Counters, Effects, Level
 from tetrarch.wire import StatusReply
 
-WATCH_MS = 20
-"""How often to look for changes: what a log needs, and no cost per turn."""
+WATCH_MS = 100
+"""How often to look for changes: what a log needs, and no cost per block."""
 
 
 class Reporter:
@@ -31,7 +31,8 @@ class Reporter:
         self._ledger = ledger
         self._catch_up = catch_up
         self._counters = counters
-        self._look_at = Millis(0)
+        self.look_at = Millis(0)
+        """When to `watch` again (monotonic ms)."""
         self._seen: Status | None = None
         self.started_at = Millis(0)
         self.peers = [number == member for number in range(len(genesis.members))]
@@ -81,9 +82,9 @@ class Reporter:
 
     def watch(self, monotonic: Millis, effects: Effects) -> None:
         """Note in `effects` what changed since the last look: view, leader, checkpoint, halt."""
-        if monotonic < self._look_at:
+        if monotonic < self.look_at:
             return
-        self._look_at = Millis(monotonic + WATCH_MS)
+        self.look_at = Millis(monotonic + WATCH_MS)
         status, before = self._engine.status(), self._seen
         self._seen = status
         if before is None:

@@ -72,7 +72,8 @@ class Serving:
         self._limits = limits
         self._counters = counters
         self._questions = tuple(_Questions(limits) for _ in range(members))
-        self._ready = False
+        self.asked = False
+        """Whether questions wait, be it for the meter."""
 
     def ask(self, member: MemberId, question: AskBodies | AskRange) -> None:
         """Take up a question; beyond the limit it is dropped, and the member asks again."""
@@ -83,11 +84,11 @@ class Serving:
             self._counters.count("member: too many questions")
             return
         queue.append(question)  # type: ignore[arg-type]  # each queue gets its own kind, by the line above
-        self._ready = True
+        self.asked = True
 
     def answer(self, effects: Effects, monotonic: Millis) -> None:
         """Answer at most one question of each kind of every member."""
-        if not self._ready:
+        if not self.asked:
             return
         for number, questions in enumerate(self._questions):
             member = MemberId(number)
@@ -95,18 +96,20 @@ class Serving:
                 self._send_bodies(member, questions.bodies.popleft(), effects)
             if questions.ranges and questions.meter.refill(monotonic):
                 self._send_range(member, questions.ranges.popleft(), questions.meter, effects)
-        self._ready = any(questions.bodies or questions.ranges for questions in self._questions)
+        self.asked = any(questions.bodies or questions.ranges for questions in self._questions)
 
     @property
     def waiting(self) -> bool:
         """Whether a question could be answered at once."""
-        return self._ready and any(
+        return self.asked and any(
             questions.bodies or (questions.ranges and questions.meter.ready_at() is None)
             for questions in self._questions
         )
 
     def deadline(self) -> Millis | None:
         """Return when a member may be sent blocks again, if one waits for that (monotonic ms)."""
+        if not self.asked:
+            return None
         times = [questions.meter.ready_at() for questions in self._questions if questions.ranges]
         return min((time for time in times if time is not None), default=None)
 

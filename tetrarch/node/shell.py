@@ -1,8 +1,8 @@
 """The asyncio shell around the heart: sockets, clocks, the group fsync, signals.
 
 Everything that is decided is decided in the heart. The shell gathers the frames of one loop turn, calls
-`Heart.turn` once for all of them, and sends what comes back as soon as what it rests on is durable. A disk that
-syncs quickly is waited for; on a slow one the sync runs in a thread of its own while further turns go on.
+`Heart.turn` once for all of them, and sends what comes back as soon as what it rests on is durable. A disk
+that syncs quickly is waited for; on a slow one the sync runs in a thread while further turns go on.
 
 A fault of our own (records that do not decode, a corrupt store, a bug) stops the node loudly; nothing that
 a peer or a client sends may do that.

@@ -26,23 +26,31 @@ class VerifiedSignatures:
     def __len__(self) -> int:
         return len(self._seen)
 
-    def check(self, groups: Sequence[Sequence[Check]]) -> list[bool]:
-        """Return, for each group of checks in order, whether all of its signatures are valid."""
-        keys = [[_key(check) for check in group] for group in groups]
-        missing: dict[bytes, Check] = {}
-        asked = 0
-        for group, group_keys in zip(groups, keys, strict=True):
-            asked += len(group)
-            for check, key in zip(group, group_keys, strict=True):
-                if key not in self._seen:
-                    missing[key] = check
-        results = self._checker.check(list(missing.values())) if missing else []
-        valid = dict(zip(missing, results, strict=True))
+    def hold(self, checks: Sequence[Check]) -> bool:
+        """Return whether all of these signatures are valid."""
+        if len(checks) == 1:
+            return self._holds(checks[0])
+        seen = self._seen
+        missing = {key: check for key, check in ((_key(check), check) for check in checks) if key not in seen}
         self.misses += len(missing)
-        self.hits += asked - len(missing)
-        outcome = [all(valid.get(key, True) for key in group_keys) for group_keys in keys]
-        self.remember([key for key, holds in valid.items() if holds])
-        return outcome
+        self.hits += len(checks) - len(missing)
+        results = self._checker.check(list(missing.values())) if missing else []
+        self.remember([key for key, holds in zip(missing, results, strict=True) if holds])
+        return all(results)
+
+    def _holds(self, check: Check) -> bool:
+        """The same for one, as most messages have."""
+        key = _key(check)
+        if key in self._seen:
+            self.hits += 1
+            return True
+        self.misses += 1
+        [holds] = self._checker.check([check])
+        if holds:
+            self._seen[key] = None
+            if len(self._seen) > self._capacity:
+                del self._seen[next(iter(self._seen))]
+        return holds
 
     def unknown(self, checks: Sequence[Check]) -> list[Check]:
         """Return those of `checks` that were not verified before."""
