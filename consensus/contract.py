@@ -140,6 +140,8 @@ class Status(Struct, frozen=True):
     """The highest sequence this member voted for."""
     halted: str | None = None
     """Why this member stopped voting, if it did."""
+    marked: bool = False
+    """Whether it does not vote yet because its disk is older than its votes."""
     ignored: tuple[tuple[str, int], ...] = ()
     """How many messages were ignored, by reason."""
 

@@ -186,6 +186,7 @@ class Pbft:
             pending=len(state.pool),
             last_vote=max((s for s, slot in state.slots.items() if slot.voted_prepare), default=state.low),
             halted=state.halted,
+            marked=state.marked,
             ignored=tuple(sorted((reason.value, count) for reason, count in state.ignored.items())),
         )
 
