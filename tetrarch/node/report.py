@@ -48,6 +48,8 @@ class Reporter:
         """Return this replica's part at present, in one or two words."""
         if status.halted is not None:
             return "halted"
+        if status.marked:
+            return "marked"
         if self._catch_up.active:
             return "catching up"
         if not status.active:
