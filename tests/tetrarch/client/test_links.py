@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from crypto.attestation import Height
 from crypto.roster import MemberId
 from tests.tetrarch.client.running import run, until
 from tetrarch.client.links import Link
@@ -114,9 +115,9 @@ async def test_an_answer_reaches_its_question_and_no_other() -> None:
         two = asyncio.ensure_future(opened.link.ask(AskStatus, 30))
         await until(lambda: len(line.sent) == 2)
         line.receive(pack(Pending(2)))
-        line.receive(pack(Unknown(1, 0)))
+        line.receive(pack(Unknown(1, Height(0))))
         line.receive(pack(Pending(77)))
-        assert await one == Unknown(1, 0)
+        assert await one == Unknown(1, Height(0))
         assert await two == Pending(2)
 
 

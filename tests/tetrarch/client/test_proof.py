@@ -7,7 +7,7 @@ from hypothesis import strategies as some
 
 from crypto import merkle
 from crypto.attestation import Height
-from crypto.digest import digest
+from crypto.digest import Digest, digest
 from ledger.result import ok_result
 from ledger.transaction import transaction_id
 from tests.ledger.chain_maker import Chain
@@ -26,7 +26,7 @@ def proven(size: int, positions: list[int]) -> tuple[Chain, Results]:
     ids = [transaction_id(raw) for raw in block.transactions]
     tree = merkle.Tree.of_leaves([tx_id + result for tx_id, result in zip(ids, block.results, strict=True)])
     entries = tuple(Entry(place, ids[place], block.results[place]) for place in positions)
-    proof = tree.multiproof(positions).hashes
+    proof = tuple(Digest(node) for node in tree.multiproof(positions).hashes)
     return chain, Results(0, chain.attestation(1, block.header), block.header, size, entries, proof)
 
 
