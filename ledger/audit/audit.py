@@ -34,9 +34,9 @@ from ledger.audit.replay import Replay
 from ledger.audit.report import Fault, Findings, Level, Report, Verdict
 from ledger.audit.resume import ResumePoint, load_resume_point, save_resume_point
 from ledger.audit.rows import ChainRows, last_height, read_meta
-from ledger.audit.scratch import ScratchState
+from ledger.audit.scratch import MEMORY_BYTES, ScratchState
 from ledger.audit.stored import check_state_root, compare_state
-from ledger.audit.workers import Workers, in_jobs
+from ledger.audit.workers import INLINE_BYTES, Workers, in_jobs
 from ledger.certificates import CertificateVerifier
 from ledger.genesis import Genesis
 from ledger.keyvalue import Family
@@ -61,6 +61,10 @@ class Options(Struct, frozen=True):
     """What verifies signatures, in each process. Must be picklable."""
     processes: int = 0
     """Worker processes: 0 for as many as there are processors, 1 for none."""
+    inline_bytes: int = INLINE_BYTES
+    """How much of a chain is inspected without worker processes before they are started."""
+    state_bytes: int = MEMORY_BYTES
+    """How much of the re-executed state is held in memory; a larger one moves to a temporary directory."""
     progress: ProgressCallback | None = None
     stop: Callable[[], bool] | None = None
     """Asked between blocks; when it says yes the audit ends, incomplete."""
@@ -85,7 +89,7 @@ def audit(
     says so; `file_faults` are those that opening the store found. Never raises for what the store holds.
     Raises `KeyRefused` for a genesis whose members' keys may not be registered, and `ApplicationError`.
     """
-    with ScratchState() as scratch:
+    with ScratchState(options.state_bytes) as scratch:
         return _Audit(store, genesis, certificates, records, options, file_faults, scratch).run()
 
 
@@ -207,7 +211,7 @@ class _Audit:
 
     def _walk_chain(self) -> None:
         walk, meter = self._walk, self._meter("blocks", "blocks", self._last)
-        with Workers(self._setup, self._options.processes) as workers:
+        with Workers(self._setup, self._options.processes, self._options.inline_bytes) as workers:
             for job, inspected in workers.run(in_jobs(self._rows())):
                 for row, result in zip(job, inspected, strict=True):
                     walk.take(row, result)
