@@ -1,16 +1,16 @@
 """The listening socket: accepting connections within named limits, before anything is spent on them.
 
-What lives here: one bound socket, the loop that accepts, and who is turned away at once. What must not be
-known here: TLS, frames, who the peers are.
+What lives here: one bound socket, accepting, and who is turned away at once. What must not be known here:
+TLS, frames, who the peers are.
 
-The loop is our own since asyncio's server takes every connection and tells nobody of those that never finish
-their handshake: neither their number nor their origin could be bounded.
+asyncio's own server is not used: it takes every connection before anyone is asked.
 """
 
 import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv6Address
 from typing import Final
 
@@ -38,11 +38,13 @@ class AcceptLimits:
     """Bounds on connections that others make."""
 
     connections: int = 256
-    """In all. A TLS session and its buffers are some 100 KB."""
+    """In all. A TLS session and its buffers are some 30 KB."""
     per_origin: int = 128
     """From one IPv4 address or one IPv6 /64. On one machine all clients share one origin."""
-    handshakes: int = 64
+    handshakes: int = 128
     """Not yet through their handshake: whoever says nothing holds one of these for a while."""
+    handshakes_per_origin: int = 64
+    """So that it takes more than one who says nothing to keep everybody out."""
     handshakes_per_second: int = 200
     """A handshake costs about 0.5 ms of CPU: this is a tenth of a core at most."""
 
@@ -50,7 +52,7 @@ class AcceptLimits:
 class Acceptor:
     """Listens on one address and makes a channel for each connection that is let in.
 
-    `make` is called for each; the channel's `gone` ends what is counted for it.
+    `make` is called for each; a connection counts until its channel is gone.
     """
 
     def __init__(
@@ -61,108 +63,119 @@ class Acceptor:
         self._limits = limits
         self._tally = tally
         self._socket: socket.socket | None = None
-        self._loop_task: asyncio.Task[None] | None = None
+        self._resting: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._channels: set[Channel] = set()
+        self._channels: dict[Channel, str] = {}
         self._origins: dict[str, int] = {}
-        self._tokens = float(limits.handshakes_per_second)
-        self._counted_at = 0.0
+        self._allowance = float(limits.handshakes_per_second)
+        self._reckoned_at = 0.0
         self._closing = False
 
     @property
     def address(self) -> Address:
         """Where it listens; with the port that was found where port 0 was asked for."""
-        if self._socket is None:
-            return self._address
-        host, port = self._socket.getsockname()[:2]
-        return Address(host, port)
+        return self._address
 
     async def start(self) -> None:
         """Bind and begin to accept. Raises `ListenError`."""
         self._socket = await _bound(self._address)
-        self._counted_at = asyncio.get_running_loop().time()
-        self._loop_task = asyncio.create_task(self._accept(self._socket))
-        self._loop_task.add_done_callback(report_fault)
+        host, port = self._socket.getsockname()[:2]
+        self._address = Address(host, port)
+        self._reckoned_at = asyncio.get_running_loop().time()
+        self._listen(self._socket)
 
     async def close(self) -> None:
         """Stop accepting, and close every connection that was accepted."""
         self._closing = True
-        if self._loop_task is not None:
-            self._loop_task.cancel()
-            await asyncio.wait([self._loop_task])
+        if self._resting is not None:
+            self._resting.cancel()
         if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
         for channel in list(self._channels):
             channel.close(Ending.ASKED)
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for channel in list(self._channels):
+            await channel.gone.wait()
 
-    async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._pace(loop)
-            try:
-                connection, name = await loop.sock_accept(listening)
-            except ConnectionError:
-                continue
-            except OSError as error:
-                self._tally.note("accept_failed", why=said(error))
-                await asyncio.sleep(RESOURCE_PAUSE_S)
-                continue
-            origin = _origin(name)
-            refusal = self._refusal(origin)
-            if refusal is not None:
-                self._tokens -= REFUSAL_COST
-                self._tally.note(refusal, origin=origin)
-                connection.close()
-                continue
-            self._tokens -= 1
-            self._origins[origin] = self._origins.get(origin, 0) + 1
-            task = asyncio.create_task(self._carry(connection, origin))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(report_fault)
+    def _listen(self, listening: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
-    async def _pace(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait until another handshake may begin; let others run in any case."""
-        rate = self._limits.handshakes_per_second
-        now = loop.time()
-        self._tokens = min(rate, self._tokens + (now - self._counted_at) * rate)
-        self._counted_at = now
-        if self._tokens < 1:
-            self._tally.count("accept_paced")
-            await asyncio.sleep((1 - self._tokens) / rate)
+    def _accept(self, listening: socket.socket) -> None:
+        """Take one connection: the others of a flood wait for the event loop's next turns."""
+        try:
+            connection, name = listening.accept()
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError as error:
+            self._tally.note("accept_failed", why=said(error))
+            self._rest(listening, RESOURCE_PAUSE_S)
+            return
+        origin = origin_of(name)
+        refusal = self._refusal(origin)
+        if refusal is None:
+            self._let_in(connection, origin)
         else:
-            await asyncio.sleep(0)
+            self._tally.note(refusal, origin=origin)
+            connection.close()
+        self._spend(listening, REFUSAL_COST if refusal else 1.0)
+
+    def _let_in(self, connection: socket.socket, origin: str) -> None:
+        connection.setblocking(False)
+        self._origins[origin] = self._origins.get(origin, 0) + 1
+        channel = self._make()
+        channel.when_gone = partial(self._release, channel)
+        self._channels[channel] = origin
+        task = asyncio.create_task(self._connect(channel, connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(report_fault)
+
+    def _spend(self, listening: socket.socket, cost: float) -> None:
+        """Take `cost` from the allowance for handshakes, and rest until there is enough for another."""
+        rate = self._limits.handshakes_per_second
+        now = asyncio.get_running_loop().time()
+        self._allowance = min(rate, self._allowance + (now - self._reckoned_at) * rate) - cost
+        self._reckoned_at = now
+        if self._allowance < 1:
+            self._tally.count("accept_paced")
+            self._rest(listening, (1 - self._allowance) / rate)
+
+    def _rest(self, listening: socket.socket, seconds: float) -> None:
+        """Accept nothing for a while: the kernel keeps some connections ready and turns others away."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening)
+        self._resting = loop.call_later(seconds, self._listen, listening)
 
     def _refusal(self, origin: str) -> str | None:
-        if len(self._tasks) >= self._limits.connections:
+        if sum(self._origins.values()) >= self._limits.connections:
             return "refused_too_many_connections"
         if self._origins.get(origin, 0) >= self._limits.per_origin:
             return "refused_too_many_from_one_origin"
-        if len(self._tasks) - sum(channel.open for channel in self._channels) >= self._limits.handshakes:
+        shaking = [other for channel, other in self._channels.items() if not channel.open]
+        if len(shaking) >= self._limits.handshakes:
             return "refused_too_many_handshakes"
+        if shaking.count(origin) >= self._limits.handshakes_per_origin:
+            return "refused_too_many_handshakes_from_one_origin"
         return None
 
-    async def _carry(self, connection: socket.socket, origin: str) -> None:
-        """Own what is counted for one connection as long as it lives."""
-        channel: Channel | None = None
+    async def _connect(self, channel: Channel, connection: socket.socket) -> None:
         try:
-            loop = asyncio.get_running_loop()
-            _, channel = await loop.connect_accepted_socket(self._make, connection)
-            self._channels.add(channel)
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: channel, connection)
+        except OSError as error:
+            self._tally.note("accept_failed", why=said(error))
+            connection.close()
+            channel.connection_lost(error)
+        else:
             if self._closing:
                 channel.abort(Ending.ASKED)
-            await channel.gone.wait()
-        except OSError as error:
-            connection.close()
-            self._tally.note("accept_failed", why=said(error))
-        finally:
-            if channel is not None:
-                self._channels.discard(channel)
-            self._origins[origin] -= 1
-            if not self._origins[origin]:
-                del self._origins[origin]
+
+    def _release(self, channel: Channel) -> None:
+        origin = self._channels.pop(channel)
+        self._origins[origin] -= 1
+        if not self._origins[origin]:
+            del self._origins[origin]
 
 
 def report_fault(task: "asyncio.Task[None]") -> None:
@@ -189,7 +202,7 @@ async def _bound(address: Address) -> socket.socket:
     return listening
 
 
-def _origin(name: tuple[str, ...]) -> str:
+def origin_of(name: tuple[str, ...]) -> str:
     """What counts as one origin: an IPv4 address, or the first half of an IPv6 one."""
     host = name[0]
     if ":" not in host:

@@ -84,6 +84,8 @@ class Channel(asyncio.BufferedProtocol):
         self.detail = ""
         """What there is to say about the ending beyond its kind."""
         self.gone = asyncio.Event()
+        self.when_gone: Callable[[], None] = _nothing_to_do
+        """Called before the owner hears of it, by whoever counts connections."""
         self.heard = False
         """Whether anything came since an owner last set this to false."""
         self.completed = False
@@ -245,6 +247,8 @@ class Channel(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the owner, once."""
+        if self.gone.is_set():
+            return
         if self._deadline is not None:
             self._deadline.cancel()
         if self.ending is None:
@@ -256,6 +260,7 @@ class Channel(asyncio.BufferedProtocol):
                 self.ending, self.detail = Ending.HANDSHAKE_FAILED, "closed during the handshake"
         self._release()
         self.gone.set()
+        self.when_gone()
         self._owner.closed(self)
 
     # In.
@@ -398,6 +403,10 @@ class Channel(asyncio.BufferedProtocol):
 
 def _nothing(_payload: bytes) -> None:
     """Takes frames that come before the owner said who takes them: there are none."""
+
+
+def _nothing_to_do() -> None:
+    """Nobody counts this channel."""
 
 
 def _tune(connection: socket.socket) -> None:

@@ -191,8 +191,8 @@ class PeerMesh:
     def send(self, member: MemberId, payload: bytes) -> None:
         """Queue a frame for `member`; all of one loop turn leave in one write. Never blocks and never fails:
         a full queue drops its oldest frames. Raises `ValueError` for a frame that nobody may send."""
-        check_payload(payload, self._limits.frame_bytes)
-        if payload == HEARTBEAT:
+        if not 0 < len(payload) <= self._limits.frame_bytes or payload == HEARTBEAT:
+            check_payload(payload, self._limits.frame_bytes)
             raise ValueError("a single zero byte is a heartbeat, not a message")
         peer = self._peers[member]
         dropped = peer.queue.push(payload)

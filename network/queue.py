@@ -10,6 +10,8 @@ from itertools import chain
 
 from network.framing import HEADER_BYTES, pack_length
 
+_NO_REST = memoryview(b"")
+
 
 class FrameQueue:
     """A queue of frames for one peer.
@@ -18,12 +20,13 @@ class FrameQueue:
     all the same, alone: a peer must be able to get the largest frame there is.
     """
 
-    __slots__ = ("_bytes", "_frames", "_max_bytes", "_max_frames", "_rest", "dropped")
+    __slots__ = ("_frames", "_max_bytes", "_max_frames", "_rest", "dropped", "size")
 
     def __init__(self, max_bytes: int, max_frames: int) -> None:
         self._frames: deque[bytes] = deque()
-        self._rest = memoryview(b"")
-        self._bytes = 0
+        self._rest = _NO_REST
+        self.size = 0
+        """How many bytes of stream wait. To be read only."""
         self._max_bytes = max_bytes
         self._max_frames = max_frames
         self.dropped = 0
@@ -35,24 +38,20 @@ class FrameQueue:
 
     def __bool__(self) -> bool:
         """Whether anything waits, be it the rest of a frame."""
-        return self._bytes > 0
-
-    @property
-    def size(self) -> int:
-        """How many bytes of stream wait."""
-        return self._bytes
+        return self.size > 0
 
     def has_room(self, payload_bytes: int) -> bool:
         """Whether a frame of so many bytes would push out none."""
         return not self._frames or not self._above(
-            self._bytes + HEADER_BYTES + payload_bytes, len(self._frames) + 1
+            self.size + HEADER_BYTES + payload_bytes, len(self._frames) + 1
         )
 
     def push(self, payload: bytes) -> int:
         """Add a frame, which must not be empty. Returns how many older ones were dropped for it."""
-        self._frames.append(payload)
-        self._bytes += HEADER_BYTES + len(payload)
-        if self._above(self._bytes, len(self._frames)):
+        frames = self._frames
+        frames.append(payload)
+        self.size += HEADER_BYTES + len(payload)
+        if self.size > self._max_bytes or len(frames) > self._max_frames:
             return self._drop_oldest()
         return 0
 
@@ -64,7 +63,7 @@ class FrameQueue:
 
     def take(self, max_bytes: int) -> bytes:
         """Remove and return the next bytes of the stream: about `max_bytes` (a header more at most)."""
-        if self._bytes <= max_bytes:
+        if self.size <= max_bytes:
             return self._take_all()
         parts: list[bytes | memoryview] = [self._rest[:max_bytes]]
         size = len(parts[0])
@@ -82,23 +81,28 @@ class FrameQueue:
                 parts.append(payload)
                 size += HEADER_BYTES + len(payload)
         taken = b"".join(parts)
-        self._bytes -= len(taken)
+        self.size -= len(taken)
         return taken
 
     def forget_rest(self) -> None:
         """The stream is broken: what is left of a half-sent frame can never be sent."""
-        self._bytes -= len(self._rest)
+        self.size -= len(self._rest)
         if self._rest:
             self.dropped += 1
-        self._rest = memoryview(b"")
+        self._rest = _NO_REST
 
     def _take_all(self) -> bytes:
         frames = self._frames
-        parts = chain.from_iterable((pack_length(len(payload)), payload) for payload in frames)
-        taken = b"".join(chain((self._rest,), parts))
-        frames.clear()
-        self._rest = memoryview(b"")
-        self._bytes = 0
+        if len(frames) == 1 and not self._rest:
+            # Votes on an idle ledger leave one by one.
+            payload = frames.popleft()
+            taken = pack_length(len(payload)) + payload
+        else:
+            parts = chain.from_iterable((pack_length(len(payload)), payload) for payload in frames)
+            taken = b"".join(chain((self._rest,), parts))
+            frames.clear()
+            self._rest = _NO_REST
+        self.size = 0
         return taken
 
     def _above(self, size: int, frames: int) -> bool:
@@ -106,8 +110,8 @@ class FrameQueue:
 
     def _drop_oldest(self) -> int:
         before = len(self._frames)
-        while len(self._frames) > 1 and self._above(self._bytes, len(self._frames)):
-            self._bytes -= HEADER_BYTES + len(self._frames.popleft())
+        while len(self._frames) > 1 and self._above(self.size, len(self._frames)):
+            self.size -= HEADER_BYTES + len(self._frames.popleft())
         dropped = before - len(self._frames)
         self.dropped += dropped
         return dropped

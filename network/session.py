@@ -80,13 +80,17 @@ class Session:
 
     def _read(self) -> list[bytes]:
         pieces: list[bytes] = []
+        incoming, tls = self._incoming, self.ssl_object
         try:
-            while self._incoming.pending or self.ssl_object.pending():
-                piece = self.ssl_object.read(READ_BYTES)
+            while True:
+                piece = tls.read(READ_BYTES)
                 if not piece:
                     self.ended = True
                     break
                 pieces.append(piece)
+                # A short piece ends its record: asking for more than there is would cost an exception.
+                if not incoming.pending and (len(piece) < READ_BYTES or not tls.pending()):
+                    break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:

@@ -271,7 +271,11 @@ class Proxy(Watched):
             await asyncio.wait(self._tasks)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(self.target.host, self.target.port)
+        try:
+            there_reader, there_writer = await asyncio.open_connection(self.target.host, self.target.port)
+        except OSError:
+            writer.transport.abort()
+            return
         self._writers += [writer, there_writer]
         for one_way in (self._pump(reader, there_writer, True), self._pump(there_reader, writer, False)):
             task = asyncio.create_task(one_way)
