@@ -108,19 +108,24 @@ def _watch_progress(state: State, now: Now) -> None:
         timers.time_wanted_since = now.monotonic
 
 
-def _deadlines(state: State) -> list[Millis]:
-    """The moments at which this replica would suspect its view."""
-    timers, patience = state.timers, view_change.timeout(state)
-    since = [moment for moment in (timers.stalled_since, timers.time_wanted_since) if moment is not None]
-    deadlines = [Millis(moment + patience) for moment in since]
-    deadlines += [d for d in (timers.request_deadline, timers.view_change_deadline) if d is not None]
-    return deadlines
+def _suspicion_at(state: State) -> Millis | None:
+    """Return the first moment at which this replica would suspect its view."""
+    timers = state.timers
+    first = timers.request_deadline
+    if timers.view_change_deadline is not None and (first is None or timers.view_change_deadline < first):
+        first = timers.view_change_deadline
+    for since in (timers.stalled_since, timers.time_wanted_since):
+        if since is not None:
+            due = Millis(since + view_change.timeout(state))
+            first = due if first is None or due < first else first
+    return first
 
 
 def _suspect_if_overdue(state: State, now: Now) -> None:
     """Suspect when a deadline has passed, and again every status period while it stays so."""
     timers = state.timers
-    if not any(deadline <= now.monotonic for deadline in _deadlines(state)):
+    due = _suspicion_at(state)
+    if due is None or due > now.monotonic:
         timers.suspected_at = None
     elif timers.suspected_at is None or now.monotonic - timers.suspected_at >= state.tuning.status_period_ms:
         view_change.suspect(state, now)
@@ -149,10 +154,10 @@ def deadline(state: State) -> Millis | None:
     moments = [timers.status_at]
     if state.halted is not None:
         return timers.status_at
-    if timers.suspected_at is None:
-        moments += _deadlines(state)
-    else:
+    if timers.suspected_at is not None:
         moments.append(Millis(timers.suspected_at + state.tuning.status_period_ms))
+    elif (suspicion := _suspicion_at(state)) is not None:
+        moments.append(suspicion)
     if timers.relay_at is not None and timers.request_deadline is None:
         moments.append(timers.relay_at)
     if timers.fetch_at is not None:
