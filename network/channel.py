@@ -12,7 +12,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
 from network.bounds import Budget, ChannelLimits, Ending
@@ -227,7 +227,8 @@ class Channel(asyncio.BufferedProtocol):
             self._write_output()
             self.close(Ending.RECORD if established else Ending.HANDSHAKE_FAILED, str(failure))
             return
-        self._write_output()
+        if self._session.outgoing.pending:
+            self._write_output()
         if not established and self._session.established:
             self._open()
         for piece in pieces:
@@ -291,21 +292,26 @@ class Channel(asyncio.BufferedProtocol):
         if self._paused or self._held:
             self._hold(frames)
             return
-        for place, payload in enumerate(frames):
-            if not self._hand_over(payload):
-                self._hold(frames[place + 1 :])
-                return
+        delivered = self._hand_over(frames)
+        if delivered < len(frames):
+            self._hold(frames[delivered:])
 
-    def _hand_over(self, payload: bytes) -> bool:
-        """Give the handler one frame. Returns whether it may get the next one."""
+    def _hand_over(self, frames: Sequence[bytes]) -> int:
+        """Give the handler frames, as long as it wants them. Returns how many it got."""
         self._delivering = True
+        delivered = 0
         try:
-            self.deliver(payload)
-        except MalformedFrame as malformed:
-            self._tally.count(malformed.reason)
+            for payload in frames:
+                delivered += 1
+                try:
+                    self.deliver(payload)
+                except MalformedFrame as malformed:
+                    self._tally.count(malformed.reason)
+                if self._paused or self.ending is not None:
+                    break
         finally:
             self._delivering = False
-        return self.ending is None and not self._paused
+        return delivered
 
     def _hold(self, frames: list[bytes]) -> None:
         if self.ending is not None:
@@ -321,7 +327,7 @@ class Channel(asyncio.BufferedProtocol):
         while self._held and not self._paused and self.ending is None:
             payload = self._held.popleft()
             self._held_bytes -= len(payload) + HELD_OVERHEAD
-            self._hand_over(payload)
+            self._hand_over((payload,))
         self._read_or_not()
         self._weigh()
 
@@ -351,7 +357,7 @@ class Channel(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        while self.open and self._writable and self.queue:
+        while self.queue.size and self._writable and self.open:
             self._write(self.queue.take(WRITE_BYTES))
         if self._weighs_queue:
             self._weigh()

@@ -27,8 +27,9 @@ class Session:
 
     def __init__(self, context: ssl.SSLContext, server_side: bool) -> None:
         self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self.ssl_object = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
+        self.outgoing = ssl.MemoryBIO()
+        """What `output` will return."""
+        self.ssl_object = context.wrap_bio(self._incoming, self.outgoing, server_side=server_side)
         """For `crypto.tls.peer_fingerprint`, once `established`."""
         self.established = False
         self.ended = False
@@ -67,7 +68,7 @@ class Session:
 
     def output(self) -> bytes:
         """Return and forget the bytes that are to be sent."""
-        return self._outgoing.read()
+        return self.outgoing.read()
 
     def _shake_hands(self) -> None:
         try:
