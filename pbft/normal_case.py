@@ -61,8 +61,12 @@ def _wants_empty_block(state: State, now: Now) -> bool:
     """Time must move past what a client waits for, or a rejoining member needs blocks to rejoin."""
     if time_must_move(state, now) and now.monotonic - state.filled_at >= state.tuning.request_timeout_ms // 2:
         return True
-    needed = max((standing.filled_to for standing in state.standings.values()), default=Height(0))
-    return needed > state.delivered and now.monotonic - state.filled_at >= FILLER_INTERVAL_MS
+    return _fillers_wanted(state) and now.monotonic - state.filled_at >= FILLER_INTERVAL_MS
+
+
+def _fillers_wanted(state: State) -> bool:
+    """Whether a rejoining member waits for a height that is not reached yet."""
+    return any(standing.filled_to > state.delivered for standing in state.standings.values())
 
 
 def _send_pre_prepare(state: State, requests: list[Request], now: Now) -> None:
@@ -331,10 +335,12 @@ def lowest_proposal_waits(state: State) -> bool:
 
 
 def batch_due_at(state: State) -> Millis | None:
-    """Return when a waiting, not yet full batch must go out, in monotonic ms."""
+    """Return when a waiting, not yet full batch must go out, or an empty block, in monotonic ms."""
     if not state.leads or state.next_sequence > state.high:
         return None
     in_flight = state.next_sequence - 1 - state.delivered
+    if state.queued_since is None and in_flight == 0 and _fillers_wanted(state):
+        return Millis(state.filled_at + FILLER_INTERVAL_MS)
     if state.queued_since is None or in_flight >= state.tuning.pipeline_depth:
         return None
     return Millis(state.queued_since + state.tuning.batch_delay_ms)

@@ -22,8 +22,9 @@ from pbft.messages import (
     ViewChange,
     kinds,
 )
+from pbft.normal_case import FILLER_INTERVAL_MS
 from tests.pbft.bench import BLOCK, Bench
-from tests.pbft.cluster import WALL, Cluster, request
+from tests.pbft.cluster import WALL, Cluster, Disk, request
 
 
 def test_a_deposed_primarys_invented_bodies_do_not_keep_its_successors_proposals_out() -> None:
@@ -269,3 +270,16 @@ def test_a_marked_replica_counts_no_status_from_before_its_start() -> None:
     for member in range(1, 6):
         b.status(member, at=Millis(WALL + 15_000), stable=Height(0))
     assert "checkpoint 16, before it votes again" in b.engine.status().waiting_for
+
+
+def test_empty_blocks_for_a_rejoining_member_wait_for_no_other_timer() -> None:
+    c = Cluster(limits=Limits(checkpoint_interval=32, window=64))
+    c.submit([1])
+    assert c.run(c.all_executed([1]))
+    rejoining = c.members[3]
+    rejoining.crash()
+    rejoining.disk = Disk()
+    rejoining.start(marked=True)
+    wait_for_fresh_status = c.limits.clock_bound_ms + 4 * c.tuning.status_period_ms
+    fillers = 2 * c.limits.window * 2 * FILLER_INTERVAL_MS
+    assert c.run(lambda: not rejoining.engine.status().marked, limit=wait_for_fresh_status + fillers)
