@@ -212,6 +212,8 @@ class State:
     suspects: dict[MemberId, tuple[Signed[Suspect], Millis]] = field(default_factory=dict)
     leave_proof: tuple[Envelope, ...] = ()
     stash: dict[MemberId, deque[Signed[Any]]] = field(default_factory=dict)
+    unstashed: View = View(-1)
+    """The last view whose kept messages were taken out."""
 
     low: Height = Height(0)
     checkpoint: Certificate | None = None

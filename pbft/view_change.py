@@ -261,9 +261,13 @@ def stash(state: State, signed: Signed[Any]) -> Ignored:
 
 
 def due_from_stash(state: State) -> list[Signed[Any]]:
-    """Take out the kept messages of the view that is active now; forget older ones."""
-    if not state.stash or not state.active:
+    """Take out the kept messages of a view that has just become active; forget older ones.
+
+    Once a view: while it is active only messages of later ones are kept, and a liar's cost no look at them.
+    """
+    if not state.active or state.unstashed == state.view:
         return []
+    state.unstashed = state.view
     due: list[Signed[Any]] = []
     for member in sorted(state.stash):
         kept = state.stash.pop(member)

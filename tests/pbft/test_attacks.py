@@ -283,3 +283,17 @@ def test_empty_blocks_for_a_rejoining_member_wait_for_no_other_timer() -> None:
     wait_for_fresh_status = c.limits.clock_bound_ms + 4 * c.tuning.status_period_ms
     fillers = 2 * c.limits.window * 2 * FILLER_INTERVAL_MS
     assert c.run(lambda: not rejoining.engine.status().marked, limit=wait_for_fresh_status + fillers)
+
+
+def test_messages_kept_for_a_view_are_taken_when_it_starts_and_a_liars_for_no_view_stay_bounded() -> None:
+    b = Bench(me=2)
+    b.submit(7)
+    for sequence in range(1, 200):
+        b.hear(b.sign(3, Prepare(View(2**50), Height(sequence), BLOCK)))
+    p = b.propose(1, 7, view=1)
+    assert not b.said(Prepare)
+    b.hear(b.new_view(1, *(b.view_change(m, 1) for m in (0, 1, 3))))
+    assert b.said(Prepare) == [Prepare(View(1), Height(1), p.digest)]
+    later = b.propose(1, view=2)
+    b.hear(b.new_view(3, *(b.view_change(m, 3) for m in (0, 1, 3))))
+    assert later.digest not in [vote.digest for vote in b.said(Prepare)]
