@@ -163,7 +163,7 @@ class Pbft:
             return request.body
         for slot in state.slots.values():
             for content in slot.contents.values():
-                if tx_id in content.ids and content.requests is not None:
+                if content.requests is not None and tx_id in content.ids:
                     held = content.requests[content.ids.index(tx_id)]
                     return held.body if held else None
         return None
