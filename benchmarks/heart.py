@@ -9,6 +9,7 @@ take turns: see `benchmarks.processes` for that. `--profile` prints one replica'
 
 import argparse
 import cProfile
+import gc
 import pstats
 import tempfile
 import time
@@ -37,6 +38,7 @@ from tetrarch.engines import ordering
 from tetrarch.node.effects import ConnectionId
 from tetrarch.node.gateway import Identity
 from tetrarch.node.heart import Heart
+from tetrarch.node.shell import COLLECT_AFTER
 from tetrarch.wire import Submit, pack
 
 KEYS = tuple(SigningKey(bytes(31) + bytes([number + 1])) for number in range(16))
@@ -238,6 +240,10 @@ def main() -> None:
     print(f"verify {rates.verify_us:.1f} us, sign {rates.sign_us:.1f} us")
     with tempfile.TemporaryDirectory() as scratch:
         cluster = Cluster(Path(scratch), options.replicas)
+        # As the node does.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(COLLECT_AFTER)
         for blocks, batch in ((options.single, 1), (options.batches, options.batch)):
             if blocks:
                 part(cluster, blocks, batch, options.profile)

@@ -113,7 +113,9 @@ class Admission:
         self._ledger = ledger
         self._engine = engine
         self._waits = waits
-        self._limits = limits
+        self._most, self._most_bytes = limits.coming, limits.coming_bytes
+        self._per_connection, self._per_member = limits.coming_per_connection, limits.coming_per_member
+        self._most_wanted = limits.wanted
         self._counters = counters
         self.pooled = Pooled(self._chain_id, self._max_bytes)
         self._coming: dict[bytes, Coming] = {}
@@ -189,23 +191,20 @@ class Admission:
             self._enqueue(parsed, origin, urgent)
 
     def _enqueue(self, parsed: ParsedTransaction, origin: Origin, urgent: bool) -> None:
-        raw, share, limits = parsed.raw, origin.share, self._limits
-        entry = self._coming.get(raw)
+        coming, raw, share = self._coming, parsed.raw, origin.share
+        entry = coming.get(raw)
         if entry is not None:
             self._join(entry, origin)
             return
-        passed = isinstance(origin, Passed)
-        most = limits.coming_per_member if passed else limits.coming_per_connection
-        if (
-            share.coming >= most
-            or len(self._coming) >= limits.coming
-            or self._coming_bytes + len(raw) > limits.coming_bytes
-        ):
+        passed = not isinstance(origin, Submission)
+        size = self._coming_bytes + len(raw)
+        most = self._per_member if passed else self._per_connection
+        if share.coming >= most or size > self._most_bytes or len(coming) >= self._most:
             self._refuse(origin, raw, _TOO_MANY)
             return
         entry = Coming(parsed, origin, urgent or passed)
-        self._coming[raw] = self._coming_ids[parsed.id] = entry
-        self._coming_bytes += len(raw)
+        coming[raw] = self._coming_ids[parsed.id] = entry
+        self._coming_bytes = size
         share.coming += 1
         if isinstance(origin, Submission):
             origin.open += 1
@@ -258,15 +257,12 @@ class Admission:
         overtaken = self._overtaken
         for entry, holds in zip(chunk, valid, strict=True):
             self._leave(entry)
-            parsed = entry.parsed
             if not holds:
                 self._answer_refused(entry, _BAD_SIGNATURE)
-            elif overtaken and parsed.id in overtaken and parsed.id not in self._wanted:
+            elif overtaken and entry.parsed.id in overtaken and entry.parsed.id not in self._wanted:
                 self._answer_executed(entry)
-            elif self._submit(parsed, entry.origins, now):
-                for origin in entry.origins:
-                    self._known(origin, parsed.id)
-                self._close(entry)
+            elif self._submit(entry, now):
+                self._answer_known(entry)
             else:
                 self._answer_refused(entry, _POOL_FULL)
         if not self._coming:
@@ -274,10 +270,10 @@ class Admission:
 
     def _leave(self, entry: Coming) -> None:
         """It no longer waits."""
-        parsed = entry.parsed
+        parsed, ids = entry.parsed, self._coming_ids
         del self._coming[parsed.raw]
-        if self._coming_ids.get(parsed.id) is entry:
-            del self._coming_ids[parsed.id]
+        if ids.get(parsed.id) is entry:
+            del ids[parsed.id]
         self._coming_bytes -= len(parsed.raw)
         entry.origins[0].share.coming -= 1
 
@@ -285,6 +281,17 @@ class Admission:
         """Everybody who sent it was answered; submissions of which nothing else is open are complete."""
         for origin in entry.origins:
             if isinstance(origin, Submission):
+                origin.open -= 1
+                if not origin.open:
+                    self.completed.append(origin)
+
+    def _answer_known(self, entry: Coming) -> None:
+        """The engine holds it: whoever sent it waits for its outcome from now on."""
+        tx_id = entry.parsed.id
+        for origin in entry.origins:
+            if isinstance(origin, Submission):
+                origin.taken += 1
+                self._waits.add(origin.connection, tx_id, origin.full)
                 origin.open -= 1
                 if not origin.open:
                     self.completed.append(origin)
@@ -299,14 +306,19 @@ class Admission:
             self._refuse(origin, entry.parsed.raw, refusal)
         self._close(entry)
 
-    def _submit(self, parsed: ParsedTransaction, origins: Sequence[Origin], now: Now) -> bool:
+    def _submit(self, entry: Coming, now: Now) -> bool:
         """Submit for every sender whose quota counts; returns whether the engine holds it."""
+        parsed = entry.parsed
         request = _request(parsed)
-        taken = False
-        for origin in origins:
-            relayed_by = origin.member if isinstance(origin, Passed) and origin.relayed else None
-            if not taken or relayed_by is not None:
-                taken = self._engine.submit(request, now, relayed_by) or taken
+        if entry.urgent:
+            taken = False
+            for origin in entry.origins:
+                relayed_by = origin.member if isinstance(origin, Passed) and origin.relayed else None
+                if not taken or relayed_by is not None:
+                    taken = self._engine.submit(request, now, relayed_by) or taken
+        else:
+            # Clients alone sent it: whoever they are makes no difference.
+            taken = self._engine.submit(request, now)
         if taken:
             self.pooled.add(parsed)
             if self._wanted:
@@ -334,7 +346,7 @@ class Admission:
         attempt = self._wanted.get(missing[0], 0) if missing else 0
         for tx_id in missing:
             self._wanted[tx_id] = self._wanted.pop(tx_id, 0) + 1
-        while len(self._wanted) > self._limits.wanted:
+        while len(self._wanted) > self._most_wanted:
             del self._wanted[next(iter(self._wanted))]
         return missing, fetch.sources[attempt % len(fetch.sources)] if fetch.sources else None
 

@@ -14,7 +14,7 @@ class Waits:
     """Ids to connections and back, so that a block and a lost connection both cost what they hold."""
 
     def __init__(self, limits: NodeLimits, counters: Counters) -> None:
-        self._limits = limits
+        self._most, self._most_per_connection = limits.waits, limits.waits_per_connection
         self._counters = counters
         self._by_id: dict[TxId, tuple[ConnectionId, ...]] = {}
         self._by_connection: dict[ConnectionId, dict[TxId, bool]] = {}
@@ -35,8 +35,8 @@ class Waits:
             return
         others = self._by_id.get(tx_id, ())
         if (
-            len(waiting) >= self._limits.waits_per_connection
-            or len(self._by_id) >= self._limits.waits
+            len(waiting) >= self._most_per_connection
+            or len(self._by_id) >= self._most
             or len(others) >= MAX_CONNECTIONS_PER_ID
         ):
             self._counters.count("client: too many waits")
