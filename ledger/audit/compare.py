@@ -24,10 +24,10 @@ from ledger.audit.progress import Meter
 from ledger.audit.reader import AuditedStore, StoreChanged
 from ledger.audit.records import EngineRecordsVerifier
 from ledger.audit.report import Fault, Findings, Verdict
-from ledger.audit.rows import last_height, read_meta
+from ledger.audit.rows import ChainRows, last_height, read_meta
 from ledger.block import Header, block_hash, blocks
 from ledger.certificates import CertificateVerifier
-from ledger.errors import StoreError
+from ledger.errors import CorruptStore, StoreError
 from ledger.genesis import Genesis
 from ledger.keyvalue import Family
 from ledger.store import height_key, unseal
@@ -66,7 +66,7 @@ class Comparison(Struct, frozen=True):
     heights: Mapping[str, Height]
     """Each store's last block."""
     same_up_to: Height
-    """All stores that reach so far have the same blocks."""
+    """Two stores at least reach so far, and all that do hold the same blocks up to here."""
     difference: Difference | None
     faults: tuple[Fault, ...]
     blamed: tuple[MemberId, ...]
@@ -82,31 +82,45 @@ class _Chain:
         findings = Findings(name)
         self.last = last_height(store, read_meta(store, chain_id, findings))
 
+    def rows(self) -> ChainRows:
+        """Return the blocks that are there, in order."""
+        return ChainRows(self.store, self.last, False, Findings(self.name))
+
     def header(self, height: int) -> Header | None:
         """Return the header stored at a height; None where there is none that can be read."""
-        value = self._value(Family.BLOCKS, height)
-        try:
-            return None if value is None else blocks.decode(value).header
-        except CodecError:
-            return None
+        return _header(height, self._stored(Family.BLOCKS, height))
 
     def certificate(self, height: int) -> bytes | None:
         """Return the certificate stored for a height; None where there is none that can be read."""
-        return self._value(Family.CERTIFICATES, height)
+        stored = self._stored(Family.CERTIFICATES, height)
+        return None if stored is None else _unsealed(Family.CERTIFICATES, height, stored)
 
     def batch(self, header: Header) -> Digest:
         """Return the digest of the batch that a header is about."""
         return batch_digest(self._chain_id, header.height, header.proposed, header.transaction_root)
 
-    def _value(self, family: Family, height: int) -> bytes | None:
-        key = height_key(Height(height))
+    def _stored(self, family: Family, height: int) -> bytes | None:
         try:
-            stored = self.store.get(family, key)
-            return None if stored is None else unseal(family, key, stored)
+            return self.store.get(family, height_key(Height(height)))
         except StoreChanged:
             raise
         except StoreError:
             return None
+
+
+def _header(height: int, stored: bytes | None) -> Header | None:
+    value = None if stored is None else _unsealed(Family.BLOCKS, height, stored)
+    try:
+        return None if value is None else blocks.decode(value).header
+    except CodecError:
+        return None
+
+
+def _unsealed(family: Family, height: int, stored: bytes) -> bytes | None:
+    try:
+        return unseal(family, height_key(Height(height)), stored)
+    except CorruptStore:
+        return None
 
 
 def compare(
@@ -153,16 +167,18 @@ class _Comparing:
             self._findings.blamed.add(member)
             what = f"member {member} attests two different blocks"
             self._findings.add(Family.ARCHIVE, place, "attestation", what)
-        top = max((chain.last for chain in self._chains), default=Height(0))
         same = 0
         difference: Difference | None = None
-        for height in range(1, top + 1):
-            sides = self._sides(height)
+        for height, headers in self._side_by_side():
+            sides: dict[Digest | None, list[_Chain]] = {}
+            for chain, header in headers:
+                sides.setdefault(None if header is None else block_hash(header), []).append(chain)
             if len(sides) > 1:
                 difference = self._difference(height, sides)
-                self._blame_from(height, top)
+                self._blame_from(height)
                 break
-            same = height
+            if len(headers) > 1:
+                same = height
             if meter is not None:
                 meter.advance()
         return Comparison(
@@ -174,14 +190,21 @@ class _Comparing:
             blamed=tuple(sorted(self._findings.blamed)),
         )
 
-    def _sides(self, height: int) -> dict[Digest | None, list[_Chain]]:
-        """Return the stores that should have a block at this height, by its hash."""
-        sides: dict[Digest | None, list[_Chain]] = {}
-        for chain in self._chains:
-            if chain.last >= height:
-                header = chain.header(height)
-                sides.setdefault(None if header is None else block_hash(header), []).append(chain)
-        return sides
+    def _side_by_side(self) -> Iterator[tuple[int, list[tuple[_Chain, Header | None]]]]:
+        """Yield each height at which a store has a block, with the header of every store that reaches so
+        far."""
+        walks = [iter(chain.rows()) for chain in self._chains]
+        ahead = [next(walk, None) for walk in walks]
+        while any(ahead):
+            height = min(row.height for row in ahead if row is not None)
+            headers: list[tuple[_Chain, Header | None]] = []
+            for at, (chain, row) in enumerate(zip(self._chains, ahead, strict=True)):
+                if row is not None and row.height == height:
+                    headers.append((chain, _header(height, row.block)))
+                    ahead[at] = next(walks[at], None)
+                elif chain.last >= height:
+                    headers.append((chain, None))
+            yield height, headers
 
     def _difference(self, height: int, sides: dict[Digest | None, list[_Chain]]) -> Difference:
         shown: list[Side] = []
@@ -208,8 +231,8 @@ class _Comparing:
             return None
         return (batch, certificate) if checks and all(self._checker.check(checks)) else None
 
-    def _blame_from(self, first: int, top: int) -> None:
-        for height in range(first, min(top, first + BLAMED_HEIGHTS - 1) + 1):
+    def _blame_from(self, first: int) -> None:
+        for height in range(first, first + BLAMED_HEIGHTS):
             for one, other in self._conflicts(height):
                 members = self._liars(height, one, other)
                 if members:

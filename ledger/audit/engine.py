@@ -25,6 +25,11 @@ from ledger.store import unseal
 FAMILIES = (Family.VOTES, Family.ARCHIVE)
 
 
+MAX_BAD = 100_000
+"""Records with faults that are remembered, so that they convict nobody. With so many none of the store's
+does."""
+
+
 class Attested:
     """Which members attest which block hash at which height, all signatures verified. One entry per
     checkpoint."""
@@ -115,7 +120,7 @@ class RecordsAudit:
         """Yield the archived records that `check` found good. Ends early where they cannot be read."""
         try:
             for key, stored in self._store.scan(Family.ARCHIVE):
-                if (Family.ARCHIVE, key) not in self._bad:
+                if (Family.ARCHIVE, key) not in self._bad and len(self._bad) < MAX_BAD:
                     yield EngineRecord(Family.ARCHIVE, key, unseal(Family.ARCHIVE, key, stored))
         except StoreChanged:
             raise
@@ -129,7 +134,7 @@ class RecordsAudit:
         except CorruptStore:
             what = "the record's checksum does not hold"
             self._findings.add(family, None, f"{field}.{SEAL}", what)
-            self._bad.add((family, key))
+            self._note_bad(family, key)
             return
         if self._verifier is None:
             return
@@ -142,9 +147,13 @@ class RecordsAudit:
                 self._count(certificate, family)
         except CryptoError as error:
             self._findings.add(family, height, field, str(error))
-            self._bad.add((family, key))
+            self._note_bad(family, key)
             return
         self._findings.blamed.update(judged.guilty)
+
+    def _note_bad(self, family: Family, key: bytes) -> None:
+        if len(self._bad) < MAX_BAD:
+            self._bad.add((family, key))
 
     def _check_signatures(self, judged: Judged) -> None:
         valid = self._checker.check(judged.checks)

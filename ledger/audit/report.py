@@ -15,6 +15,10 @@ from ledger.keyvalue import Family
 MAX_FAULTS = 100
 """One fault can bring thousands in its train; who wants to know where it began needs the first few."""
 
+MAX_PLACES = 100_000
+"""Blocks known to have faults, so that consequences elsewhere are not listed as well. With so many, that no
+longer matters."""
+
 SHOWN_BYTES = 48
 """How much of a key or value a fault shows."""
 
@@ -100,7 +104,7 @@ class Findings:
     def add(self, family: Family | str, height: int | None, field: str, what: str) -> None:
         """Note a fault. Beyond MAX_FAULTS they are only counted."""
         name = family.name.lower() if isinstance(family, Family) else family
-        if height is not None:
+        if height is not None and len(self._blocks) < MAX_PLACES:
             self._blocks.add((name, height))
         if len(self.faults) < MAX_FAULTS:
             place = None if height is None else Height(height)

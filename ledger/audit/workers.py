@@ -10,6 +10,7 @@ main process is left with reading and re-executing.
 
 import gc
 import os
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -46,9 +47,12 @@ _inspector: Inspector | None = None
 
 
 def _start(setup: Setup) -> None:
-    """Make a worker process ready. What it handles has no cycles, so collecting them would be in vain."""
+    """Make a worker process ready."""
     global _inspector
+    # What it handles has no cycles: collecting them would be in vain.
     gc.disable()
+    # An interrupt at the terminal goes to all processes; the main one decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _inspector = Inspector(setup)
 
 

@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from crypto.attestation import Height
 from crypto.codec import encode
 from crypto.digest import digest
 from ledger.audit.compare import Comparison, compare
@@ -64,6 +65,7 @@ def test_a_store_that_is_behind_is_the_same_as_far_as_it_goes(one: Maker) -> Non
     found = compared(one, a=one.disk, b=behind.disk)
     assert found.verdict is Verdict.VALID
     assert found.heights == {"a": 9, "b": 7}
+    assert found.same_up_to == 7
 
 
 def test_the_first_height_where_stores_part_is_named_with_both_sides(one: Maker) -> None:
@@ -150,3 +152,20 @@ def test_nothing_to_compare_is_no_difference(one: Maker) -> None:
     found = compared(one, a=MemoryKeyValue(), b=one.disk)
     assert found.heights["a"] == 0
     assert found.difference is None
+
+
+def test_a_block_far_beyond_the_others_costs_no_time(one: Maker) -> None:
+    other = one.copy()
+    put_sealed(other, Family.BLOCKS, height_key(Height(2**53 - 1)), b"far")
+    found = compared(one, a=one.disk, b=other)
+    assert found.difference is None
+    assert found.heights["b"] == 2**53 - 1
+    assert found.same_up_to == BLOCKS
+
+
+def test_a_block_that_one_store_lacks_is_where_they_part(one: Maker) -> None:
+    other = one.copy()
+    other.write([(Family.BLOCKS, height_key(one.headers[4].height), None)])
+    found = compared(one, a=one.disk, b=other)
+    assert found.difference is not None
+    assert found.difference.height == 5
