@@ -35,9 +35,10 @@ from tetrarch.node.settings import NodeSettings
 from tetrarch.node.sockets import Handler, Network, Sockets
 from tetrarch.node.workers import CheckingProcesses
 
-QUICK_SYNC_S = 0.005
+QUICK_SYNC_S = 0.001
 """A disk whose syncs take no longer on average is waited for: to hand a sync to a thread and hear of its end
-costs more than the 0.3 ms of an ordinary disk, and what waits for it would wait for whole turns besides."""
+costs more than the 0.3 ms of an ordinary disk, and what waits for it would wait for whole turns besides
+(docs/adr/0002)."""
 
 SYNCS_AVERAGED = 8
 
