@@ -1,6 +1,7 @@
 """Real sockets, TLS and event loops on the loopback, with handlers that remember and can be waited for."""
 
 import asyncio
+import atexit
 import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -9,7 +10,7 @@ from functools import cache, wraps
 from importlib import import_module
 from inspect import Parameter, Signature
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import pytest
@@ -31,6 +32,9 @@ from network.tcp import (
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop] | None] = {"asyncio": None}
 with suppress(ImportError):
     LOOPS["uvloop"] = import_module("uvloop").new_event_loop
+
+_HOME = TemporaryDirectory(prefix="tetrarch-network-")
+atexit.register(_HOME.cleanup)
 
 CHAIN = bytes(range(32))
 OTHER_CHAIN = bytes(32)
@@ -54,7 +58,8 @@ class Identity:
 
 @cache
 def identity(name: str) -> Identity:
-    directory = Path(mkdtemp(prefix="tetrarch-network-"))
+    directory = Path(_HOME.name) / name
+    directory.mkdir()
     pem, key = tls.make_identity(name)
     (directory / "cert.pem").write_bytes(pem)
     write_private_file(directory / "key.pem", key)
@@ -285,6 +290,7 @@ class Proxy(Watched):
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, there: bool) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
+                self.changed()
                 await self._flowing.wait()
                 writer.write(data)
                 if there:

@@ -175,6 +175,20 @@ async def test_what_all_clients_make_us_keep_is_bounded_and_who_keeps_most_goes(
 
 
 @on_every_loop
+async def test_who_leaves_gives_back_what_was_kept_for_it() -> None:
+    async with door(total_bytes=500_000) as (made, seen):
+        for number in range(1, 9):
+            raw = await client(made)
+            raw.send(b"%d" % number)
+            raw.write((300_001).to_bytes(4, "big") + bytes(300_000))
+            await raw.writer.drain()
+            await seen.until_frames(number)
+            raw.writer.close()
+            await seen.until_up(0)
+        assert set(made.counts) == {"closed_by_peer"}
+
+
+@on_every_loop
 async def test_answers_that_wait_count_for_what_all_clients_make_us_keep() -> None:
     async with door(total_bytes=20_000_000, queue_bytes=10**8) as (made, seen):
         raw = await client(made)

@@ -410,6 +410,62 @@ async def test_silence_is_not_held_against_a_peer_whose_frames_are_not_wanted() 
         assert all([event for event, _ in node.seen.events] == ["up"] for node in pair.nodes.values())
 
 
+@on_every_loop
+async def test_many_held_frames_are_delivered_to_a_handler_that_pauses_and_resumes_at_each() -> None:
+    async with cluster(2) as pair:
+        nodes = await pair.start_all()
+        seen, mesh = nodes[1].seen, nodes[1].mesh
+        mesh.pause(MemberId(0))
+        sent = [b"%d" % number for number in range(3_000)]
+        for payload in sent:
+            nodes[0].mesh.send(MemberId(1), payload)
+        nodes[1].mesh.send(MemberId(0), b"have you sent all?")
+        await nodes[0].seen.until_frames(1)
+
+        def blink(_source: int, _payload: bytes) -> None:
+            mesh.pause(MemberId(0))
+            mesh.resume(MemberId(0))
+
+        seen.on_frame = blink
+        mesh.resume(MemberId(0))
+        await seen.until(lambda: len(seen.frames) == len(sent))
+        assert seen.received(0) == sent
+
+
+@on_every_loop
+async def test_a_peer_stays_paused_when_it_connects_anew() -> None:
+    async with proxied() as (pair, proxy):
+        nodes = pair.nodes
+        nodes[1].mesh.pause(MemberId(0))
+        proxy.cut()
+        for node in nodes.values():
+            await node.seen.until_events("up", "down", "up")
+        nodes[0].mesh.send(MemberId(1), b"unwanted")
+        nodes[0].mesh.send(MemberId(1), b"unwanted too")
+        await proxy.until(lambda: proxy.records >= 2)
+        nodes[1].mesh.send(MemberId(0), b"a turn later")
+        await nodes[0].seen.until_frames(1)
+        assert nodes[1].seen.frames == []
+        nodes[1].mesh.resume(MemberId(0))
+        await nodes[1].seen.until_frames(2)
+
+
+@on_every_loop
+async def test_a_frame_that_was_cut_in_two_by_the_end_of_a_connection_spoils_nothing_after_it() -> None:
+    async with proxied(queue_bytes=10**8, absent_bytes=10**8) as (pair, proxy):
+        nodes = pair.nodes
+        proxy.hold()
+        nodes[0].mesh.send(MemberId(1), bytes(40_000_000))
+        nodes[0].mesh.send(MemberId(1), b"whole")
+        await proxy.until(lambda: nodes[0].mesh.queued(MemberId(1)) < 40_000_000)
+        proxy.let_go()
+        proxy.cut()
+        await nodes[0].seen.until_events("up", "down", "up")
+        await nodes[1].seen.until(lambda: bool(nodes[1].seen.frames))
+        assert nodes[1].seen.frames == [(0, b"whole")]
+        assert nodes[1].mesh.counts.get("framing_broken") is None
+
+
 # Hostile peers.
 
 
