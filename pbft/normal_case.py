@@ -320,11 +320,12 @@ def note_executed(state: State, height: Height) -> None:
             content.requests = None
 
 
-def in_flight_ids(state: State) -> list[TxId]:
-    """Return the ids in proposals of this view that are not delivered."""
+def in_flight_ids(state: State, last: Height | None = None) -> list[TxId]:
+    """Return the ids in proposals of this view that are not delivered, up to the sequence `last`."""
     ids: list[TxId] = []
     for sequence, slot in state.slots.items():
-        if sequence > state.delivered and slot.content is not None:
+        ahead = sequence > state.delivered and (last is None or sequence <= last)
+        if ahead and slot.content is not None:
             ids += slot.content.ids
     return ids
 

@@ -8,9 +8,14 @@ nor a slow machine deposes anybody (rules 12 and 33).
 """
 
 from consensus.contract import Now, Relay, Request
-from crypto.batch import Millis
+from crypto.attestation import Height
+from crypto.batch import Millis, TxId
 from pbft import normal_case, synchronize, view_change
 from pbft.state import State
+
+WATCHED_PROPOSALS = 16
+"""Proposals above the last decision whose requests need no timer of their own: several pipelines. Further ahead
+a primary could name the requests that it delays, and take its time up to there."""
 
 SWEEP_PERIOD_MS = 1000
 """How often expired requests are looked for."""
@@ -66,12 +71,17 @@ def _track(state: State, request: Request | None, delay: Millis, now: Now) -> No
 def _pass_over_if_proposed(state: State, tracked: Request, now: Now) -> bool:
     """A request that is in a proposal is watched with the proposal: no slow but steady primary is suspected
     for it. Its timer goes to the oldest request that nobody has proposed."""
-    proposed = set(normal_case.in_flight_ids(state))
+    proposed = _proposed(state)
     if tracked.id not in proposed:
         return False
     waiting = (r for r in state.pool if r.id not in proposed and _counts(state, r, now))
     _track(state, next(waiting, None), state.tuning.relay_delay_ms, now)
     return True
+
+
+def _proposed(state: State) -> set[TxId]:
+    """Return the ids in the next few proposals: those whose turn comes soon."""
+    return set(normal_case.in_flight_ids(state, Height(state.delivered + WATCHED_PROPOSALS)))
 
 
 def _counts(state: State, request: Request, now: Now) -> bool:
@@ -86,7 +96,7 @@ def _relay_oldest(state: State, now: Now) -> None:
     if state.primary == state.member:
         return
     oldest: list[bytes] = []
-    proposed = set(normal_case.in_flight_ids(state))
+    proposed = _proposed(state)
     for request in state.pool:
         if len(oldest) >= state.tuning.relay_count:
             break

@@ -297,3 +297,13 @@ def test_messages_kept_for_a_view_are_taken_when_it_starts_and_a_liars_for_no_vi
     later = b.propose(1, view=2)
     b.hear(b.new_view(3, *(b.view_change(m, 3) for m in (0, 1, 3))))
     assert later.digest not in [vote.digest for vote in b.said(Prepare)]
+
+
+def test_a_request_named_far_ahead_by_a_primary_that_takes_its_time_makes_it_suspected() -> None:
+    b = Bench(me=2, limits=Limits(checkpoint_interval=16, window=32), request_timeout_ms=1000)
+    b.submit(7)
+    b.propose(40, 7)
+    for sequence in range(1, 5):
+        b.wait(900)
+        b.decide(b.propose(sequence), 0, 1, 3)
+    assert b.said(Suspect)
