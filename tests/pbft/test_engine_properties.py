@@ -169,6 +169,11 @@ class Others(Bench):
         executed = self.dice.choice([0, self.height, HUGE])
         self.tell(self.sign(self.other, Suspect(View(self.view), Height(executed))))
 
+    def do_leave(self) -> None:
+        for member in range(self.n):
+            if member != self.me:
+                self.tell(self.sign(member, Suspect(self.engine._state.view, Height(self.height))))
+
     def stable(self) -> int:
         last = self.height // 4 * 4
         return self.dice.choice([0, last, last, last + 4, self.height + 1])
