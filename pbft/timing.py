@@ -14,8 +14,8 @@ from pbft import normal_case, synchronize, view_change
 from pbft.state import State
 
 WATCHED_PROPOSALS = 16
-"""Proposals above the last decision whose requests need no timer of their own: several pipelines. Further ahead
-a primary could name the requests that it delays, and take its time up to there."""
+"""Proposals above the last decision whose requests need no timer of their own: a few pipelines. Further
+ahead a primary could name the requests that it delays, and take its time up to there."""
 
 SWEEP_PERIOD_MS = 1000
 """How often expired requests are looked for."""
