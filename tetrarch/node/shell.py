@@ -41,9 +41,7 @@ costs more than the 0.3 ms of an ordinary disk, and what waits for it would wait
 (docs/adr/0002)."""
 
 SYNCS_AVERAGED = 8
-
-SLOW_DISK_S = 1.0
-"""How long syncs of a slower disk are left to the thread before its speed is looked at again."""
+"""Over how many syncs, about: one that was held up by a neighbour makes no slow disk."""
 
 HOUSEKEEPING_S = 1.0
 """How often memory is measured for the status, and refusals are summed up for the log."""
@@ -112,8 +110,6 @@ class Node:
         """When the timer rings, monotonic ms, while there is one."""
         self._sync_s = 0.0
         """How long syncs take, on average of the last ones."""
-        self._slow_until = 0.0
-        """Until when (loop time, s) the disk is taken for a slow one."""
         self._sync: asyncio.Future[None] | None = None
         self._counted: tuple[tuple[str, int], ...] = ()
         self._housekeepings = 0
@@ -253,23 +249,25 @@ class Node:
         if not self._order.wanted or self._stopping:
             return
         self._order.begin()
-        if self._loop.time() >= self._slow_until:
+        if self._sync_s <= QUICK_SYNC_S:
             self._sync_in_place()
         else:
-            self._sync = self._loop.run_in_executor(self._syncer, self._disk.sync)
+            self._sync = self._loop.run_in_executor(self._syncer, self._timed_sync)
             self._sync.add_done_callback(self._synced)
 
     def _sync_in_place(self) -> None:
-        began = time.monotonic()
         try:
-            self._disk.sync()
+            self._timed_sync()
         except (DiskFull, OSError) as error:
             self._sync_failed(error)
-            return
+        else:
+            self._send(self._order.finished())
+
+    def _timed_sync(self) -> None:
+        """Sync. Of all here this alone may run in the thread, one at a time."""
+        began = time.monotonic()
+        self._disk.sync()
         self._sync_s += (time.monotonic() - began - self._sync_s) / SYNCS_AVERAGED
-        if self._sync_s > QUICK_SYNC_S:
-            self._slow_until = self._loop.time() + SLOW_DISK_S
-        self._send(self._order.finished())
 
     def _synced(self, sync: "asyncio.Future[None]") -> None:
         self._sync = None
