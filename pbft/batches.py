@@ -59,6 +59,28 @@ def supply(state: State, request: Request) -> list[Slot]:
     return completed
 
 
+def stop_awaiting(state: State, sequence: Height, digest: Digest, ids: Sequence[TxId]) -> None:
+    """The bodies of this batch came by another way."""
+    for tx_id in ids:
+        places = [place for place in state.awaited.pop(tx_id, ()) if place[:2] != (sequence, digest)]
+        if places:
+            state.awaited[tx_id] = places
+
+
+def is_settled(state: State, tx_id: TxId) -> bool:
+    """Whether a body is awaited, but only for batches that are executed here: nobody has to order it."""
+    places = state.awaited.get(tx_id, ())
+    return bool(places) and all(_is_executed(state, sequence, digest) for sequence, digest, _ in places)
+
+
+def _is_executed(state: State, sequence: Height, digest: Digest) -> bool:
+    """Whether this very batch is. What was decided before a restart is known only as proposed again."""
+    slot = state.slots.get(sequence)
+    if slot is None or sequence > state.delivered:
+        return False
+    return slot.committed == digest or (slot.committed is None and sequence <= state.proposed_until)
+
+
 def make_durable(state: State, slot: Slot, digest: Digest) -> None:
     """Have the batch of `digest`, complete here, written with its bodies unless they already are."""
     content = slot.contents[digest]

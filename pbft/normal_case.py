@@ -307,6 +307,7 @@ def learn(state: State, decision: Decision, now: Now) -> None:
             slot.contents[decision.digest] = Content(
                 decision.timestamp, root, ids, requests, 0, since=now.monotonic
             )
+            batches.stop_awaiting(state, slot.sequence, decision.digest, ids)
     hand_over(state, decision)
     deliver(state)
 

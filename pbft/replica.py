@@ -90,12 +90,12 @@ class Pbft:
     def submit(self, request: Request, now: Now, relayed_by: MemberId | None = None) -> bool:
         """Offer a verified request. `False`: the pool is full, and no proposal waits for it."""
         state = self._state
-        awaited = False
-        if state.awaited and request.id in state.awaited:
-            awaited = True
+        awaited = request.id in state.awaited
+        settled = awaited and batches.is_settled(state, request.id)
+        if awaited:
             for slot in batches.supply(state, request):
                 normal_case.advance_slot(state, slot)
-        return state.pool.add(request, relayed_by) or awaited
+        return settled or state.pool.add(request, relayed_by) or awaited
 
     def receive(self, message: Signed[Any], now: Now) -> None:
         """Take a message that the door opened and whose signatures were all verified."""

@@ -2,7 +2,7 @@
 
 from msgspec import structs
 
-from consensus.contract import Decision, FetchBlocks
+from consensus.contract import Decision, FetchBlocks, FetchBodies
 from crypto.attestation import ATTESTATION, Height
 from crypto.batch import Millis
 from crypto.roster import MemberId
@@ -307,3 +307,37 @@ def test_a_request_named_far_ahead_by_a_primary_that_takes_its_time_makes_it_sus
         b.wait(900)
         b.decide(b.propose(sequence), 0, 1, 3)
     assert b.said(Suspect)
+
+
+def test_bodies_that_came_with_a_served_block_are_not_fetched_again() -> None:
+    other, b = Bench(me=1), Bench(me=2)
+    other.submit(7)
+    p = other.propose(1, 7)
+    other.decide(p, 0, 2, 3)
+    b.propose(1, 7, at=p.timestamp)
+    b.engine.learn(other.decisions[0], b.now)
+    b.drain()
+    b.wait(1000)
+    assert not [fetch for fetch in b.fetches if isinstance(fetch, FetchBodies)]
+
+
+def test_a_body_fetched_for_an_executed_batch_that_is_proposed_again_does_not_wait_to_be_ordered() -> None:
+    b = Bench(me=2, height=1)
+    p = b.proposal(1, 7)
+    b.hear(b.new_view(1, b.view_change(0, 1, b.proof(p, 1, 3)), b.view_change(1, 1), b.view_change(3, 1)))
+    b.hear(b.sign(3, Proposal(p.sequence, p.timestamp, p.root), request(7).id))
+    b.submit(7)
+    assert [(vote.view, vote.digest) for vote in b.said(Prepare)] == [(1, p.digest)]
+    assert b.engine.status().pending == 0
+
+
+def test_a_request_that_a_liar_names_in_a_batch_that_lost_still_waits_to_be_ordered() -> None:
+    b = Bench(me=2)
+    b.propose(1, 7)
+    other = b.proposal(1, at=b.wall + 1)
+    b.decide(other, 0, 1, 3)
+    b.wait(500)
+    b.hear(b.sign(3, Proposal(other.sequence, other.timestamp, other.root)))
+    assert b.height == 1
+    b.submit(7)
+    assert b.engine.status().pending == 1
