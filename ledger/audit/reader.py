@@ -247,8 +247,8 @@ def _database(directory: Path, opening: _Opening) -> Rdict:
     for family in Family:
         table = BlockBasedOptions()
         table.set_block_cache(cache)
-        # Opened at once, every index is read, and its checksum verified, at the start.
-        table.set_cache_index_and_filter_blocks(opening.open_files >= 0)
+        # Charged to the cache, or they would grow with the chain.
+        table.set_cache_index_and_filter_blocks(True)
         options = Options(raw_mode=True)
         options.set_paranoid_checks(opening.strict)
         options.set_max_open_files(opening.open_files)
