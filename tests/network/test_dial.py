@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from network.errors import ConnectError
 from network.tcp import ClientListener, ListenerLimits
 from tests.network.harness import (
     LOOPBACK,
+    PATIENCE_S,
     Proxy,
     Recorder,
     client_side,
@@ -128,11 +129,18 @@ async def test_a_replica_that_says_nothing_is_given_up() -> None:
 @on_every_loop
 async def test_connecting_may_be_called_off() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        connecting = asyncio.create_task(connect(Address(*silent.getsockname())))
-        accepted, _ = await asyncio.get_running_loop().run_in_executor(None, silent.accept)
-        connecting.cancel()
-        with accepted, pytest.raises(asyncio.CancelledError):
-            await connecting
+        connecting = asyncio.create_task(connect(Address(*silent.getsockname()), connect_ms=600_000))
+        loop = asyncio.get_running_loop()
+        accepted, _ = await loop.run_in_executor(None, silent.accept)
+        with accepted:
+            accepted.settimeout(PATIENCE_S)
+            assert await loop.run_in_executor(None, accepted.recv, 10)
+            connecting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
+            with suppress(ConnectionResetError):
+                while await loop.run_in_executor(None, accepted.recv, 4096):
+                    pass
 
 
 @on_every_loop

@@ -1,6 +1,7 @@
 """Rules of the clients' door, over real sockets, TLS and event loops: strangers under limits."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,7 +14,15 @@ from network.acceptor import AcceptLimits
 from network.channel import HEARTBEAT, WRITE_BYTES
 from network.errors import ListenError, MalformedFrame
 from network.tcp import ClientListener, ListenerLimits
-from tests.network.harness import LOOPBACK, Raw, Recorder, anonymous_context, listener, on_every_loop
+from tests.network.harness import (
+    LOOPBACK,
+    PATIENCE_S,
+    Raw,
+    Recorder,
+    anonymous_context,
+    listener,
+    on_every_loop,
+)
 
 LIMITS = ListenerLimits(watch_ms=20)
 
@@ -237,6 +246,25 @@ async def test_a_client_that_is_paused_for_long_is_not_taken_for_idle() -> None:
         paused.abort()
 
 
+@on_every_loop
+async def test_a_client_that_is_disconnected_is_told_so_under_tls() -> None:
+    """Without that, whoever sits between could pretend that a connection was closed."""
+    async with door() as (made, seen):
+        loop = asyncio.get_running_loop()
+
+        def until_closed() -> bytes:
+            with (
+                socket.create_connection((made.address.host, made.address.port), PATIENCE_S) as plain,
+                anonymous_context().wrap_socket(plain, suppress_ragged_eofs=False) as secured,
+            ):
+                return secured.recv(100)
+
+        reading = loop.run_in_executor(None, until_closed)
+        await seen.until_up(1)
+        made.disconnect(1)
+        assert await reading == b""
+
+
 # Floods and nonsense.
 
 
@@ -254,6 +282,14 @@ async def test_connections_beyond_the_limit_are_closed_at_once() -> None:
         await seen.until_up(2)
         for raw in (inside[1], again):
             raw.abort()
+
+
+@on_every_loop
+async def test_turning_connections_away_is_paced_too() -> None:
+    async with door(accept=AcceptLimits(connections=0, handshakes_per_second=1)) as (made, _):
+        outside = await Raw.connect(made.address, None)
+        await outside.closed()
+        assert made.counts == {"refused_too_many_connections": 1, "accept_paced": 1}
 
 
 @on_every_loop
