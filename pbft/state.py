@@ -179,9 +179,9 @@ class Standing:
     heard_at: Millis = Millis(0)
     """When its latest STATUS came, in monotonic ms."""
     answered_at: Millis | None = None
-    answers: int = 0
-    answers_in: Millis = Millis(0)
-    """How many of its questions were answered in which status period."""
+    answers: set[Digest] = field(default_factory=set)
+    answers_in: Millis = Millis(-1)
+    """Which of its questions were answered in which status period."""
     filled_to: Height = Height(0)
     """Up to here empty blocks are ordered so that it can vote again."""
 

@@ -46,7 +46,7 @@ MEMORY_PERIODS = 20
 """Status periods after which an older STATUS is believed again: several of the longest silences."""
 
 ANSWERS_PER_PERIOD = 32
-"""Proposals sent to one member on its asking, per status period."""
+"""Proposals sent to one member on its asking, per status period; each of them once."""
 
 SOURCES = 3
 """Members asked for the same bodies at a time."""
@@ -197,10 +197,11 @@ def on_fetch_proposal(state: State, signed: Signed[FetchProposal], now: Now) -> 
         return Ignored.UNKNOWN
     standing = state.standing(signed.signer)
     period = now.monotonic // state.tuning.status_period_ms
-    standing.answers = standing.answers + 1 if standing.answers_in == period else 1
-    standing.answers_in = Millis(period)
-    if standing.answers > ANSWERS_PER_PERIOD:
+    if standing.answers_in != period:
+        standing.answers_in, standing.answers = Millis(period), set()
+    if message.digest in standing.answers or len(standing.answers) >= ANSWERS_PER_PERIOD:
         return Ignored.TOO_SOON
+    standing.answers.add(message.digest)
     answer = Proposal(message.sequence, content.timestamp, content.root)
     state.send(state.seal(answer, b"".join(content.ids)).envelope, signed.signer)
     return None

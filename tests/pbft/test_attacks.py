@@ -11,6 +11,7 @@ from pbft import Limits, Tuning
 from pbft.messages import (
     VIEW_CHANGE,
     Commit,
+    FetchProposal,
     NewView,
     Prepare,
     PrePrepare,
@@ -341,3 +342,14 @@ def test_a_request_that_a_liar_names_in_a_batch_that_lost_still_waits_to_be_orde
     assert b.height == 1
     b.submit(7)
     assert b.engine.status().pending == 1
+
+
+def test_a_members_question_shown_again_by_a_liar_uses_up_no_answers_to_its_other_questions() -> None:
+    b = Bench(me=2)
+    b.submit(1, 2)
+    first, second = b.propose(1, 1), b.propose(2, 2)
+    question = b.sign(1, FetchProposal(first.sequence, first.digest))
+    for _ in range(100):
+        b.hear(question)
+    b.hear(b.sign(1, FetchProposal(second.sequence, second.digest)))
+    assert [answer.sequence for answer in b.said(Proposal)] == [1, 2]
