@@ -24,6 +24,7 @@ from crypto.batch import Millis, TxId
 from crypto.digest import digest
 from ledger.attestations import Attestations
 from ledger.refusals import RefusalCode
+from tetrarch.client.alarms import Alarms
 from tetrarch.client.inquiries import Inquiries
 from tetrarch.client.links import Link, Links
 from tetrarch.client.order import Order, frames_of, proven_outcome, share
@@ -80,7 +81,7 @@ class Orders:
         self._outgoing: list[Order] = []
         self._flushing = False
         self._gated: asyncio.TimerHandle | None = None
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._watches = Alarms(self._look)
         self._unbelieved: dict[Attestations, list[tuple[Order, Proof]]] = {}
         self._by_digest: dict[bytes, Order] | None = None
         """Exact bytes to orders, for refusals; made when the first one comes."""
@@ -107,9 +108,7 @@ class Orders:
 
     def close(self, error: TetrarchError | None = None) -> None:
         """Settle everything: with `error` if there is one, else as unknown. Stop all timers."""
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
+        self._watches.clear()
         if self._gated is not None:
             self._gated.cancel()
         self._inquiries.close()
@@ -177,16 +176,8 @@ class Orders:
     # Trying again.
 
     def _watch_until_due(self, watch: "_Watch") -> None:
-        now = self._loop.time()
-        deadline = min(order.deadline for order in watch.orders)
-        timer: asyncio.TimerHandle
-
-        def look() -> None:
-            self._timers.discard(timer)
-            self._look(watch)
-
-        timer = self._loop.call_at(min(now + self._silence, watch.resend_at, deadline), look)
-        self._timers.add(timer)
+        deadline = min([order.deadline for order in watch.orders])
+        self._watches.set(min(self._loop.time() + self._silence, watch.resend_at, deadline), watch)
 
     def _look(self, watch: "_Watch") -> None:
         """Decide for each transaction that is still open: time is up, too late, send again, or wait on."""
