@@ -9,7 +9,6 @@ Everything is called from one event loop's thread. An owner hears of a channel w
 """
 
 import asyncio
-import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from typing import Final, Protocol, cast
 from network.bounds import Budget, ChannelLimits, Ending
 from network.errors import FramingError, MalformedFrame
 from network.framing import Framer
+from network.options import tune
 from network.queue import FrameQueue
 from network.session import Session, SessionFailed
 from network.tally import Tally
@@ -38,10 +38,6 @@ a peer that sends nothing else and reads nothing could make us keep ever more.""
 
 HELD_OVERHEAD: Final = 64
 """Bytes reckoned for each held frame beside its own: what Python keeps for it."""
-
-KEEPALIVE: Final = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-"""Seconds, seconds, count: the kernel notices a vanished machine within 25 s even where nobody asks."""
-
 
 _READ_BUFFER: Final = memoryview(bytearray(READ_BYTES))
 """One for all: an event loop asks for it, fills it and hands it over without doing anything in between."""
@@ -201,7 +197,7 @@ class Channel(asyncio.BufferedProtocol):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=WRITE_BYTES)
-        _tune(self._transport.get_extra_info("socket"))
+        tune(self._transport.get_extra_info("socket"))
         self._deadline = self._loop.call_later(
             self._limits.handshake_ms / 1000,
             self.abort,
@@ -413,12 +409,3 @@ def _nothing(_payload: bytes) -> None:
 
 def _nothing_to_do() -> None:
     """Nobody counts this channel."""
-
-
-def _tune(connection: socket.socket) -> None:
-    """Send small frames at once, and have the kernel look after half-open connections."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in KEEPALIVE:
-        if hasattr(socket, option):
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
