@@ -14,12 +14,13 @@ from crypto.signed import Certificate, Signed, make_certificate
 from pbft import batches, normal_case
 from pbft.records import (
     ACCEPTED,
+    CHECKPOINTS,
     CONTENT,
     MARK_KEY,
     PREPARED,
-    SEQUENCE_BYTES,
     STABLE_KEY,
     MarkRecord,
+    archive_key,
     encode_record,
     slot_key,
 )
@@ -129,7 +130,7 @@ def _make_stable(state: State, height: Height, certificate: Certificate) -> None
     state.target = None
     value = encode_record(certificate)
     state.persist(STABLE_KEY, value)
-    state.out.archive.append(Record(b"checkpoint/" + height.to_bytes(SEQUENCE_BYTES, "big"), value))
+    state.out.archive.append(Record(archive_key(CHECKPOINTS, height), value))
     for sequence in [sequence for sequence in state.slots if sequence <= height]:
         _delete_records(state, state.slots.pop(sequence))
     for table in (state.attestations, state.own_hashes):

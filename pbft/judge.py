@@ -14,7 +14,6 @@ from consensus.quorum import Quorums
 from crypto.attestation import ATTESTATION, Height, attested
 from crypto.batch import batch_digest, transaction_root
 from crypto.codec import StrictDecoder
-from crypto.digest import digest
 from crypto.errors import CertificateError
 from crypto.keys import Check
 from crypto.roster import MemberId, Roster
@@ -40,13 +39,17 @@ from pbft.messages import (
 from pbft.new_view import decode_pre_prepare
 from pbft.records import (
     ACCEPTED,
+    CHECKPOINTS,
     CONTENT,
+    EVIDENCE,
+    NEW_VIEWS,
     PREPARED,
     SEQUENCE_BYTES,
     ContentRecord,
     MarkRecord,
     ViewRecord,
     decode_record,
+    evidence_key,
     key_sequence,
     slot_key,
 )
@@ -99,21 +102,21 @@ class RecordsJudge:
         Raises `CryptoError` where it is not what the engine writes: key, form, members, epoch, kind, or a
         statement that its place contradicts.
         """
-        prefix, separator, rest = record.key.partition(b"/")
-        if separator and prefix in (b"checkpoint", b"new-view", b"evidence"):
-            return self._archived(prefix, rest, record.value)
+        if record.key.startswith(EVIDENCE):
+            return self._judge_evidence(record.key, record.value)
+        for prefix in (CHECKPOINTS, NEW_VIEWS):
+            if record.key.startswith(prefix):
+                return self._archived(prefix, record.key.removeprefix(prefix), record.value)
         try:
             return self._vote(record.key, decode_record(record.key, record.value))
         except EngineFault as error:
             raise CertificateError(str(error)) from None
 
     def _archived(self, prefix: bytes, rest: bytes, value: bytes) -> Judgement:
-        if prefix == b"evidence":
-            return self._judge_evidence(rest, value)
         if len(rest) != SEQUENCE_BYTES:
             raise CertificateError("an archived record without its number")
         number = int.from_bytes(rest, "big")
-        if prefix == b"checkpoint":
+        if prefix == CHECKPOINTS:
             return self._checkpoint(certificates.decode(value), number)
         envelope = envelopes.decode(value)
         signed, checks = self._door.open(envelope)
@@ -185,8 +188,8 @@ class RecordsJudge:
         if key != expected:
             raise CertificateError(f"the record under {key.hex()} belongs under {expected.hex()}")
 
-    def _judge_evidence(self, rest: bytes, value: bytes) -> Judgement:
-        if rest != digest("evidence", value):
+    def _judge_evidence(self, key: bytes, value: bytes) -> Judgement:
+        if key != evidence_key(value):
             raise CertificateError("the evidence is not what its key says")
         first, second = _evidence.decode(value)
         if first.signer != second.signer or not contradict(first, second):
@@ -213,7 +216,7 @@ class RecordsJudge:
             return tuple(sorted(early & {vote.signer for vote in second.votes}))
         guilty: set[MemberId] = set()
         for record in records:
-            if record.key.startswith(b"new-view/"):
+            if record.key.startswith(NEW_VIEWS):
                 guilty |= _hid(envelopes.decode(record.value), height, one.view, two.view, early)
         return tuple(sorted(guilty))
 

@@ -10,7 +10,8 @@
 | `m` | from which stable checkpoint on a replica with an old disk votes again | |
 
 Sequences are 8 bytes, big-endian. `a`, `c` and `q` are deleted once a stable checkpoint covers them.
-The archive, which is never deleted, holds `checkpoint/` height, `new-view/` view, `evidence/` digest.
+The archive, which is never deleted, holds `checkpoint/` height, `new-view/` view, `evidence/` digest: heights
+and views as sequences are written.
 """
 
 from typing import Any
@@ -21,7 +22,7 @@ from consensus.contract import EngineFault, Request
 from crypto.attestation import Height, HeightField
 from crypto.batch import MillisField
 from crypto.codec import StrictDecoder, encode
-from crypto.digest import Digest, DigestField
+from crypto.digest import Digest, DigestField, digest
 from crypto.errors import CodecError
 from crypto.signed import MAX_ENVELOPE_BYTES, Certificate, Envelope
 from pbft.messages import PreparedProof, ViewField
@@ -31,6 +32,9 @@ STABLE_KEY = b"s"
 MARK_KEY = b"m"
 ACCEPTED, CONTENT, PREPARED = b"a", b"c", b"q"
 SEQUENCE_BYTES = 8
+
+CHECKPOINTS, NEW_VIEWS, EVIDENCE = b"checkpoint/", b"new-view/", b"evidence/"
+"""What the keys of the archive begin with."""
 
 
 class ViewRecord(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -71,14 +75,29 @@ _decoders: dict[bytes, StrictDecoder[Any]] = {
 }
 
 
-def slot_key(kind: bytes, sequence: Height, digest: Digest | None = None) -> bytes:
+def slot_key(kind: bytes, sequence: Height, batch: Digest | None = None) -> bytes:
     """Return the key of a record that belongs to one sequence."""
-    return kind + sequence.to_bytes(SEQUENCE_BYTES, "big") + (digest or b"")
+    return kind + sequence.to_bytes(SEQUENCE_BYTES, "big") + (batch or b"")
 
 
 def key_sequence(key: bytes) -> Height:
     """Return the sequence in the key of a record that belongs to one."""
     return Height(int.from_bytes(key[1 : 1 + SEQUENCE_BYTES], "big"))
+
+
+def key_batch(key: bytes) -> Digest:
+    """Return the batch digest in the key of a content record."""
+    return Digest(key[1 + SEQUENCE_BYTES :])
+
+
+def archive_key(prefix: bytes, number: int) -> bytes:
+    """Return the key under which a checkpoint of a height, or the NEW-VIEW of a view, is archived."""
+    return prefix + number.to_bytes(SEQUENCE_BYTES, "big")
+
+
+def evidence_key(value: bytes) -> bytes:
+    """Return the key under which a piece of evidence is archived: the same one twice is kept once."""
+    return EVIDENCE + digest("evidence", value)
 
 
 def decode_record(key: bytes, value: bytes) -> object:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from consensus.contract import EngineFault, Record, Request
 from crypto.attestation import Height, attested
 from crypto.batch import TxId
-from crypto.digest import Digest
 from crypto.errors import CryptoError
 from crypto.signed import Certificate, Envelope, Signed
 from pbft.door import split_ids
@@ -14,16 +13,20 @@ from pbft.new_view import NULL_ROOT
 from pbft.records import (
     ACCEPTED,
     CONTENT,
+    MARK_KEY,
     PREPARED,
+    STABLE_KEY,
+    VIEW_KEY,
     ContentRecord,
     MarkRecord,
     ViewRecord,
     decode_record,
+    key_batch,
     key_sequence,
 )
 from pbft.state import Content, Slot, State
 
-_ORDER = (b"s", b"v", b"m", CONTENT, PREPARED, ACCEPTED)
+_ORDER = (STABLE_KEY, VIEW_KEY, MARK_KEY, CONTENT, PREPARED, ACCEPTED)
 """The order in which records must be read: each kind leans on those before it."""
 
 
@@ -105,7 +108,6 @@ def _restore_proposed_again(state: State) -> None:
 
 
 def _restore_content(state: State, key: bytes, record: ContentRecord) -> None:
-    digest = Digest(key[9:])
     slot = state.slot(key_sequence(key))
     requests: list[Request | None] | None = list(record.requests)
     ids = tuple(request.id for request in record.requests)
@@ -113,7 +115,7 @@ def _restore_content(state: State, key: bytes, record: ContentRecord) -> None:
         if slot.sequence > state.executed:
             raise EngineFault(f"the bodies of sequence {slot.sequence} are in no stored block")
         ids, requests = tuple(TxId(tx_id) for tx_id in split_ids(record.ids)), None
-    slot.contents[digest] = Content(record.timestamp, record.root, ids, requests, 0, durable=True)
+    slot.contents[key_batch(key)] = Content(record.timestamp, record.root, ids, requests, 0, durable=True)
 
 
 def _pre_prepare(envelope: Envelope) -> PrePrepare:

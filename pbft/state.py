@@ -27,12 +27,13 @@ from consensus.votes import Votes
 from crypto.attestation import Attestation, Height
 from crypto.batch import Millis, TxId
 from crypto.codec import encode
-from crypto.digest import Digest, digest
+from crypto.digest import Digest
 from crypto.keys import Signer
 from crypto.roster import MemberId, Roster
 from crypto.signed import Certificate, Envelope, Signed
 from pbft.limits import Limits, Tuning
 from pbft.messages import Commit, Prepare, PreparedProof, PrePrepare, Status, Suspect, View, ViewChange, kinds
+from pbft.records import evidence_key
 
 M = TypeVar("M")
 
@@ -323,7 +324,7 @@ class State:
         self.convicted[member] += 1
         self.out.evidence.append(Evidence(member, what, first.bare, second.bare))
         value = encode((first.bare, second.bare))
-        self.out.archive.append(Record(b"evidence/" + digest("evidence", value), value))
+        self.out.archive.append(Record(evidence_key(value), value))
 
     def halt(self, reason: str) -> None:
         """Stop voting and proposing for good."""

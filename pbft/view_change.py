@@ -15,7 +15,7 @@ from crypto.signed import Envelope, Signed
 from pbft import batches, checkpoints, normal_case
 from pbft.messages import NewView, PreparedProof, PrePrepare, Suspect, View, ViewChange, kinds
 from pbft.new_view import NULL_ROOT, Implied, implied
-from pbft.records import SEQUENCE_BYTES, VIEW_KEY, ViewRecord, encode_record
+from pbft.records import NEW_VIEWS, VIEW_KEY, ViewRecord, archive_key, encode_record
 from pbft.state import MAX_STASH, Ignored, State
 
 SUSPICION_PERIODS = 5
@@ -220,8 +220,7 @@ def enter(
     state.suspects = {m: s for m, s in state.suspects.items() if s[0].message.view >= state.view}
     _reset_timers(state, now)
     _persist_view(state)
-    key = b"new-view/" + state.view.to_bytes(SEQUENCE_BYTES, "big")
-    state.out.archive.append(Record(key, encode_record(signed.envelope)))
+    state.out.archive.append(Record(archive_key(NEW_VIEWS, state.view), encode_record(signed.envelope)))
     for slot in state.slots.values():
         slot.forget_view()
     if start.checkpoint is not None:
