@@ -169,8 +169,3 @@ def forget_awaited(state: State) -> None:
 def _is_held(state: State, sequence: Height, digest: Digest, _index: int) -> bool:
     slot = state.slots.get(sequence)
     return slot is not None and digest in slot.contents
-
-
-def known_requests(contents: Sequence[Content]) -> dict[TxId, Request]:
-    """Return all bodies that `contents` hold in memory, by id."""
-    return {request.id: request for content in contents for request in present(content)}

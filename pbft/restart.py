@@ -33,10 +33,7 @@ _ORDER = (STABLE_KEY, VIEW_KEY, MARK_KEY, CONTENT, PREPARED, ACCEPTED)
 def restore(state: State, records: Iterable[Record], executed: Height) -> None:
     """Take up where records and stored chain end. Raises `EngineFault` if they contradict each other."""
     state.delivered = state.executed = executed
-    ordered = sorted(
-        records, key=lambda record: _ORDER.index(record.key[:1]) if record.key[:1] in _ORDER else 99
-    )
-    for record in ordered:
+    for record in sorted(records, key=_rank):
         value = decode_record(record.key, record.value or b"")
         try:
             _restore_record(state, record.key, value)
@@ -54,7 +51,7 @@ def restore(state: State, records: Iterable[Record], executed: Height) -> None:
 
 def _rank(record: Record) -> int:
     kind = record.key[:1]
-    return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
+    return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)  # unknown ones last: decoding refuses them
 
 
 def _restore_record(state: State, key: bytes, value: object) -> None:

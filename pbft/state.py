@@ -54,7 +54,6 @@ class Ignored(Enum):
     ABOVE_WATERMARK = "too far above the high watermark"
     REPEATED = "said before"
     CONFLICTING = "contradicts what its sender said before"
-    NOT_PRIMARY = "not by the primary"
     PRIMARY_PREPARE = "a PREPARE by the primary, which never counts"
     OWN = "one's own message, come back"
     CLOCK = "its timestamp lies outside the clock bound"
