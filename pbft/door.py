@@ -32,6 +32,7 @@ from pbft.messages import (
     View,
     ViewChange,
     kinds,
+    primary_of,
 )
 from pbft.new_view import implied, repeats
 
@@ -74,12 +75,8 @@ class Door:
             raise CertificateError(f"{envelope.kind} carries data beside it")
         return Signed(message, envelope), checks
 
-    def primary(self, view: View) -> int:
-        """Return the primary of `view`: view mod n (section 4)."""
-        return view % self._roster.n
-
     def _pre_prepare(self, envelope: Envelope, message: PrePrepare) -> list[Check]:
-        if envelope.signer != self.primary(message.view):
+        if envelope.signer != primary_of(message.view, self._roster.n):
             raise CertificateError("a PRE-PREPARE by a backup")
         self.require_digest(message, message.digest)
         self._require_ids(envelope, message.root)
@@ -151,7 +148,7 @@ class Door:
         message = kinds.decode(envelope)
         if not isinstance(message, PrePrepare) or message.view >= view:
             raise CertificateError("a prepared certificate of no earlier view")
-        primary = self.primary(message.view)
+        primary = primary_of(message.view, self._roster.n)
         if envelope.signer != primary:
             raise CertificateError("a prepared certificate on a backup's PRE-PREPARE")
         if any(vote.signer == primary for vote in proof.prepares):
@@ -165,7 +162,7 @@ class Door:
     def _new_view(self, envelope: Envelope, message: NewView) -> list[Check]:
         if envelope.beside:
             raise CertificateError("NEW-VIEW carries data beside it")
-        if envelope.signer != self.primary(message.view):
+        if envelope.signer != primary_of(message.view, self._roster.n):
             raise CertificateError("a NEW-VIEW by a backup")
         changes, checks = self._view_changes(message)
         expected = implied(self._roster.chain_id, changes)

@@ -35,6 +35,7 @@ from pbft.messages import (
     View,
     ViewChange,
     kinds,
+    primary_of,
 )
 from pbft.new_view import decode_pre_prepare
 from pbft.records import (
@@ -164,7 +165,7 @@ class RecordsJudge:
             raise CertificateError("the record of a proposal holds something else")
         message = decode_pre_prepare(envelope)
         self._door.require_digest(message, message.digest)
-        if envelope.signer != self._door.primary(message.view):
+        if envelope.signer != primary_of(message.view, self._roster.n):
             raise CertificateError("a recorded proposal by a backup")
         self._require_key(key, slot_key(ACCEPTED, message.sequence))
         return Judgement((envelope_check(self._roster, envelope),), height=message.sequence)

@@ -12,12 +12,18 @@ from msgspec import Meta, Struct
 from crypto.attestation import ATTESTATION, MAX_HEIGHT, Attestation, Height, HeightField
 from crypto.batch import MillisField
 from crypto.digest import DigestField
+from crypto.roster import MemberId
 from crypto.signed import Certificate, Envelope, Kinds, Vote
 
 View = NewType("View", int)
 MAX_VIEW = 2**53 - 1
 ViewField = Annotated[View, Meta(ge=0, le=MAX_VIEW)]
 SequenceField = Annotated[Height, Meta(ge=1, le=MAX_HEIGHT)]
+
+
+def primary_of(view: View, n: int) -> MemberId:
+    """Return the primary of `view` among `n` members: view mod n (section 4)."""
+    return MemberId(view % n)
 
 
 class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from crypto.digest import Digest
 from crypto.signed import Signed
 from pbft import batches
 from pbft.certificates import commit_certificate
-from pbft.messages import Commit, Prepare, PreparedProof, PrePrepare
+from pbft.messages import Commit, Prepare, PreparedProof, PrePrepare, View, primary_of
 from pbft.records import ACCEPTED, PREPARED, encode_record, slot_key
 from pbft.state import Content, Ignored, Slot, State
 
@@ -88,10 +88,9 @@ def on_pre_prepare(state: State, signed: Signed[PrePrepare], now: Now) -> Ignore
     message = signed.message
     if signed.signer == state.member:
         return Ignored.OWN
-    slot_or_reason = _present_slot(state, message.view, message.sequence)
-    if isinstance(slot_or_reason, Ignored):
-        return slot_or_reason
-    slot = slot_or_reason
+    slot = _present_slot(state, message.view, message.sequence)
+    if isinstance(slot, Ignored):
+        return slot
     if slot.pre_prepare is not None:
         if slot.pre_prepare.message == message:
             return _take_ids(state, slot, signed, now)
@@ -122,7 +121,7 @@ def _take_ids(state: State, slot: Slot, signed: Signed[PrePrepare], now: Now) ->
     return None
 
 
-def _present_slot(state: State, view: int, sequence: Height) -> Slot | Ignored:
+def _present_slot(state: State, view: View, sequence: Height) -> Slot | Ignored:
     """Return the slot of a message for the present view, or why it is not acted on."""
     if view < state.view or (view == state.view and view < state.log_view):
         return Ignored.OLD_VIEW
@@ -154,7 +153,7 @@ def on_prepare(state: State, signed: Signed[Prepare], _now: Now) -> Ignored | No
     message = signed.message
     if signed.signer == state.member:
         return Ignored.OWN
-    if signed.signer == state.primary_of(message.view):
+    if signed.signer == primary_of(message.view, state.roster.n):
         return Ignored.PRIMARY_PREPARE
     slot = _present_slot(state, message.view, message.sequence)
     if isinstance(slot, Ignored):

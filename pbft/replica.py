@@ -204,6 +204,6 @@ def _waiting_for(state: State) -> str:
         return f"blocks up to the certified checkpoint {state.target_height}"
     if state.awaited:
         return f"{len(state.awaited)} transactions' bodies"
-    if state.highest_accepted > state.delivered:
+    if normal_case.lowest_proposal_waits(state):
         return f"votes on sequence {state.delivered + 1}"
     return "transactions" if not len(state.pool) else "a proposal"

@@ -32,7 +32,18 @@ from crypto.keys import Signer
 from crypto.roster import MemberId, Roster
 from crypto.signed import Certificate, Envelope, Signed
 from pbft.limits import Limits, Tuning
-from pbft.messages import Commit, Prepare, PreparedProof, PrePrepare, Status, Suspect, View, ViewChange, kinds
+from pbft.messages import (
+    Commit,
+    Prepare,
+    PreparedProof,
+    PrePrepare,
+    Status,
+    Suspect,
+    View,
+    ViewChange,
+    kinds,
+    primary_of,
+)
 from pbft.records import evidence_key
 
 M = TypeVar("M")
@@ -266,11 +277,7 @@ class State:
     @property
     def primary(self) -> MemberId:
         """The primary of the present view."""
-        return self.primary_of(self.view)
-
-    def primary_of(self, view: View) -> MemberId:
-        """Return the primary of `view`: view mod n."""
-        return MemberId(view % self.roster.n)
+        return primary_of(self.view, self.roster.n)
 
     @property
     def may_vote(self) -> bool:
