@@ -33,7 +33,7 @@ def open_content(
     known = slot.contents.get(digest)
     if known is not None:
         return known
-    ids = tuple(TxId(tx_id) for tx_id in split_ids(beside))
+    ids = tuple(split_ids(beside))
     requests = [state.pool.get(tx_id) for tx_id in ids]
     content = Content(timestamp, root, ids, requests, requests.count(None), since=now.monotonic)
     slot.contents[digest] = content

@@ -11,8 +11,8 @@ from typing import Any
 
 from consensus.quorum import Quorums
 from crypto import merkle
-from crypto.attestation import ATTESTATION, Attestation, attested
-from crypto.batch import batch_digest
+from crypto.attestation import ATTESTATION, Height, attested
+from crypto.batch import TxId, batch_digest
 from crypto.codec import encode
 from crypto.digest import DIGEST_BYTES
 from crypto.errors import CertificateError
@@ -37,11 +37,11 @@ from pbft.messages import (
 from pbft.new_view import implied, repeats
 
 
-def split_ids(beside: bytes) -> list[bytes]:
+def split_ids(beside: bytes) -> list[TxId]:
     """Return the ids that travel beside a proposal. Raises `CertificateError` for a ragged length."""
     if len(beside) % DIGEST_BYTES:
         raise CertificateError("the list of ids is not a whole number of ids")
-    return [beside[at : at + DIGEST_BYTES] for at in range(0, len(beside), DIGEST_BYTES)]
+    return [TxId(beside[at : at + DIGEST_BYTES]) for at in range(0, len(beside), DIGEST_BYTES)]
 
 
 class Door:
@@ -120,7 +120,7 @@ class Door:
         checks = self._certified_stable(message)
         if len(message.prepared) > self._window:
             raise CertificateError("more prepared certificates than the window holds")
-        last = int(message.stable)
+        last = message.stable
         for proof in message.prepared:
             sequence, more = self.prepared(proof, message.view)
             if not last < sequence <= message.stable + self._window:
@@ -135,12 +135,11 @@ class Door:
                 raise CertificateError("a stable checkpoint without its certificate")
             return []
         checks = self.checkpoint(message.checkpoint)
-        attestation: Attestation = attested(message.checkpoint)
-        if attestation.height != message.stable or message.stable == 0:
+        if attested(message.checkpoint).height != message.stable or message.stable == 0:
             raise CertificateError("the certificate is of another checkpoint")
         return checks
 
-    def prepared(self, proof: PreparedProof, view: View) -> tuple[int, list[Check]]:
+    def prepared(self, proof: PreparedProof, view: View) -> tuple[Height, list[Check]]:
         """Return the sequence of a prepared certificate for a view below `view`, and its checks."""
         envelope = proof.pre_prepare
         if envelope.kind != PRE_PREPARE or envelope.beside:

@@ -59,7 +59,7 @@ _evidence = StrictDecoder(tuple[Envelope, Envelope], 2 * MAX_ENVELOPE_BYTES)
 
 
 class StoredRecord(Protocol):
-    """One record as the ledger hands it over: which family, key and value."""
+    """One record as the ledger hands it over, of the votes or of the archive."""
 
     @property
     def key(self) -> bytes:
@@ -181,8 +181,8 @@ class RecordsJudge:
 
     def _prepared(self, key: bytes, proof: PreparedProof) -> Judgement:
         sequence, checks = self._door.prepared(proof, View(MAX_VIEW))
-        self._require_key(key, slot_key(PREPARED, Height(sequence)))
-        return Judgement(checks, height=Height(sequence))
+        self._require_key(key, slot_key(PREPARED, sequence))
+        return Judgement(checks, height=sequence)
 
     @staticmethod
     def _require_key(key: bytes, expected: bytes) -> None:

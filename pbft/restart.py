@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from consensus.contract import EngineFault, Record, Request
 from crypto.attestation import Height, attested
-from crypto.batch import TxId
 from crypto.errors import CryptoError
 from crypto.signed import Certificate, Envelope, Signed
 from pbft.door import split_ids
@@ -111,7 +110,7 @@ def _restore_content(state: State, key: bytes, record: ContentRecord) -> None:
     if record.ids:
         if slot.sequence > state.executed:
             raise EngineFault(f"the bodies of sequence {slot.sequence} are in no stored block")
-        ids, requests = tuple(TxId(tx_id) for tx_id in split_ids(record.ids)), None
+        ids, requests = tuple(split_ids(record.ids)), None
     slot.contents[key_batch(key)] = Content(record.timestamp, record.root, ids, requests, 0, durable=True)
 
 
