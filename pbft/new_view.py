@@ -44,7 +44,15 @@ def decode_pre_prepare(envelope: Envelope) -> PrePrepare:
     """Return the PRE-PREPARE in an envelope that the door let in."""
     message = kinds.decode(envelope)
     if not isinstance(message, PrePrepare):
-        raise TypeError("the door let in a prepared proof without a PRE-PREPARE")
+        raise TypeError("the door let in something else where a PRE-PREPARE belongs")
+    return message
+
+
+def decode_view_change(envelope: Envelope) -> ViewChange:
+    """Return the VIEW-CHANGE in an envelope that the door let in."""
+    message = kinds.decode(envelope)
+    if not isinstance(message, ViewChange):
+        raise TypeError("the door let in something else where a VIEW-CHANGE belongs")
     return message
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from consensus.contract import Now, Record, Relay, Send
 from crypto.attestation import Height
 from crypto.batch import Millis
-from crypto.signed import Envelope, Signed
+from crypto.signed import Signed
 from pbft import batches, checkpoints, normal_case
-from pbft.messages import NewView, PreparedProof, PrePrepare, Suspect, View, ViewChange, kinds
-from pbft.new_view import NULL_ROOT, Implied, implied
+from pbft.messages import NewView, PreparedProof, PrePrepare, Suspect, View, ViewChange
+from pbft.new_view import NULL_ROOT, Implied, decode_pre_prepare, decode_view_change, implied
 from pbft.records import NEW_VIEWS, VIEW_KEY, ViewRecord, archive_key, encode_record
 from pbft.state import MAX_STASH, Ignored, State
 
@@ -184,27 +184,13 @@ def on_new_view(state: State, signed: Signed[NewView], now: Now) -> Ignored | No
             state.accuse("two NEW-VIEWs for one view", state.new_view, signed.envelope)
             return Ignored.CONFLICTING
         return Ignored.REPEATED
-    changes = [_decode_change(envelope) for envelope in message.view_changes]
+    changes = [decode_view_change(envelope) for envelope in message.view_changes]
     if not all(checkpoints.is_checkpoint(state, change.stable) for change in changes):
         return Ignored.NOT_A_CHECKPOINT
     start = implied(state.roster.chain_id, changes)
-    proposals = [Signed(_decode_proposal(bare), bare) for bare in message.pre_prepares]
+    proposals = [Signed(decode_pre_prepare(bare), bare) for bare in message.pre_prepares]
     enter(state, signed, start, proposals, now)
     return None
-
-
-def _decode_change(envelope: Envelope) -> ViewChange:
-    message = kinds.decode(envelope)
-    if not isinstance(message, ViewChange):
-        raise TypeError("the door let in a NEW-VIEW without VIEW-CHANGEs")
-    return message
-
-
-def _decode_proposal(envelope: Envelope) -> PrePrepare:
-    message = kinds.decode(envelope)
-    if not isinstance(message, PrePrepare):
-        raise TypeError("the door let in a NEW-VIEW without PRE-PREPAREs")
-    return message
 
 
 def enter(
