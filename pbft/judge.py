@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from consensus.contract import EngineFault
 from consensus.quorum import Quorums
-from crypto.attestation import ATTESTATION, Height, attested
+from crypto.attestation import Attestation, Height, attested
 from crypto.batch import batch_digest, transaction_root
 from crypto.codec import StrictDecoder
 from crypto.errors import CertificateError
@@ -21,11 +21,9 @@ from crypto.signed import MAX_ENVELOPE_BYTES, Certificate, Envelope, certificate
 from pbft.certificates import CommitVerifier
 from pbft.door import Door, split_ids
 from pbft.messages import (
-    COMMIT,
     MAX_VIEW,
     NEW_VIEW,
     PRE_PREPARE,
-    PREPARE,
     VIEW_CHANGE,
     Commit,
     NewView,
@@ -85,6 +83,7 @@ class _Statement(NamedTuple):
     """What a vote is about, so that two of one member can be compared."""
 
     about: tuple[str, int, int]
+    """Kind, view and sequence (or height); 0 where a kind has none of them."""
     says: bytes
 
 
@@ -246,12 +245,16 @@ def contradict(first: Envelope, second: Envelope) -> bool:
 
 
 def _statement(envelope: Envelope) -> _Statement | None:
+    """Return what a vote says and about what; `None` for a message that binds its sender to nothing."""
     message = kinds.decode(envelope)
-    if envelope.kind == ATTESTATION:
-        return _Statement((ATTESTATION, 0, getattr(message, "height", -1)), envelope.body)
-    if isinstance(message, PrePrepare | Prepare | Commit):
-        kind = {PrePrepare: PRE_PREPARE, Prepare: PREPARE, Commit: COMMIT}[type(message)]
-        return _Statement((kind, message.view, message.sequence), envelope.body)
-    if isinstance(message, ViewChange | NewView):
-        return _Statement((envelope.kind, message.view, 0), envelope.body)
-    return None
+    place: tuple[int, int]
+    match message:
+        case Attestation():
+            place = (0, message.height)
+        case PrePrepare() | Prepare() | Commit():
+            place = (message.view, message.sequence)
+        case ViewChange() | NewView():
+            place = (message.view, 0)
+        case _:
+            return None
+    return _Statement((envelope.kind, *place), envelope.body)
