@@ -30,6 +30,7 @@ from msgspec import Meta, Struct
 
 from crypto.digest import framed
 from crypto.errors import CryptoError
+from crypto.files import cause, sync_directory
 from crypto.keys import SEED_BYTES, SigningKey
 
 FORMAT: Final = "tetrarch-signing-key-1"
@@ -171,11 +172,11 @@ def write_private_file(path: Path, data: bytes) -> None:
             os.link(beside, path)
         finally:
             beside.unlink(missing_ok=True)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except FileExistsError:
         raise KeyFileError(path, "exists already, and is never overwritten; move it away first") from None
     except (OSError, ValueError) as error:
-        raise KeyFileError(path, f"cannot be written: {_cause(error)}") from None
+        raise KeyFileError(path, f"cannot be written: {cause(error)}") from None
 
 
 def read_private_file(path: Path, limit: int) -> bytes:
@@ -195,15 +196,10 @@ def read_private_file(path: Path, limit: int) -> bytes:
     except FileNotFoundError:
         raise KeyFileError(path, "there is no such file") from None
     except (OSError, ValueError) as error:
-        raise KeyFileError(path, f"cannot be read: {_cause(error)}") from None
+        raise KeyFileError(path, f"cannot be read: {cause(error)}") from None
     if len(data) > limit:
         raise KeyFileError(path, f"has more than {limit} bytes; it is not a key file")
     return data
-
-
-def _cause(error: OSError | ValueError) -> str:
-    """What an error says without the path, which the message names already."""
-    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _write_durably(path: Path, data: bytes) -> None:
@@ -214,14 +210,6 @@ def _write_durably(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(descriptor)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _require_private(path: Path, status: os.stat_result) -> None:

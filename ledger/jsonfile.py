@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
+from crypto.files import cause, sync_directory
 from ledger.errors import LedgerError
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
     except FileNotFoundError:
         raise FileFault(path, "", "there is no such file") from None
     except (OSError, ValueError) as error:
-        raise FileFault(path, "", f"cannot be read: {_cause(error)}") from None
+        raise FileFault(path, "", f"cannot be read: {cause(error)}") from None
     if len(data) > limit:
         raise FileFault(path, "", f"has more than {limit} bytes")
     return data
@@ -99,22 +100,9 @@ def write_json(path: Path, value: object) -> None:
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except (OSError, ValueError) as error:
-        raise FileFault(path, "", f"cannot be written: {_cause(error)}") from None
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _cause(error: OSError | ValueError) -> str:
-    """What an error says without the path, which the message names already."""
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+        raise FileFault(path, "", f"cannot be written: {cause(error)}") from None
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
