@@ -24,7 +24,7 @@ from zlib import crc32
 from msgspec import Struct
 
 from crypto import merkle
-from crypto.attestation import MAX_HEIGHT, Height, HeightField
+from crypto.attestation import Height, HeightField
 from crypto.batch import TxId, transaction_root
 from crypto.codec import StrictDecoder, encode
 from crypto.digest import DIGEST_BYTES, ChainId, ChainIdField, Digest, DigestField
@@ -95,14 +95,6 @@ def unseal(family: Family, key: bytes, stored: bytes) -> bytes:
 def height_key(height: Height) -> bytes:
     """Return the key of a height's records."""
     return height.to_bytes(HEIGHT_BYTES, "big")
-
-
-def key_height(family: Family, key: bytes) -> Height:
-    """Return the height in a key. Raises `CorruptStore` where there is none."""
-    height = int.from_bytes(key, "big")
-    if len(key) != HEIGHT_BYTES or not 0 < height <= MAX_HEIGHT:
-        raise CorruptStore(f"a key that is no height (family {family.column}, key {key.hex()})")
-    return Height(height)
 
 
 def decode_place(tx_id: bytes, stored: bytes) -> Place:

@@ -131,7 +131,6 @@ class PeerMesh:
         self._handler = handler
         self._random = random or Random(member)
         self._tally = Tally(report)
-        self._server_context = server_context
         self._client_context = client_context
         by_fingerprint = {bytes(shown): other for other, shown in fingerprints.items()}
         if len(by_fingerprint) != len(fingerprints):

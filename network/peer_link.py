@@ -43,8 +43,8 @@ class PeerLink:
     def __init__(self, terms: Terms, dialled: MemberId | None) -> None:
         self.member: MemberId | None = dialled
         """Who the peer is: by its certificate once the channel is open."""
-        self.up_at: float | None = None
-        """When its hello was accepted, on the loop's clock (s)."""
+        self.up = False
+        """Whether its hello was accepted."""
         self.channel: Channel
         self._terms = terms
         self._dialled = dialled is not None
@@ -74,7 +74,7 @@ class PeerLink:
         if ending is not Ending.ASKED:
             who = "unknown" if self.member is None else self.member
             self._terms.tally.note(ending, member=who, remote=channel.remote, why=channel.detail)
-        if self.up_at is not None:
+        if self.up:
             self._terms.gone(self)
 
     def _identify(self, channel: Channel) -> MemberId:
@@ -104,7 +104,7 @@ class PeerLink:
             self._terms.tally.count(refused.fault)
             self._refuse(Ending.HELLO, str(refused))
             return
-        self.up_at = asyncio.get_running_loop().time()
+        self.up = True
         self._terms.known(self)
 
     def _say_hello(self) -> None:

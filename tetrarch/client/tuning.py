@@ -62,6 +62,3 @@ DISTRUST_SECONDS = 2.0
 
 DISTRUST_MAX_SECONDS = 120.0
 """The longest such pause."""
-
-EXPIRY_GRACE_MS = 30_000
-"""After valid_until and the clock bound: by then an idle ledger has ordered the block that moves its time."""
