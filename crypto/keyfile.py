@@ -31,7 +31,7 @@ from msgspec import Meta, Struct
 from crypto.digest import framed
 from crypto.errors import CryptoError
 from crypto.files import cause, sync_directory
-from crypto.keys import SEED_BYTES, SigningKey
+from crypto.keys import PUBLIC_KEY_BYTES, SEED_BYTES, SigningKey
 
 FORMAT: Final = "tetrarch-signing-key-1"
 """Version and purpose of the file; authenticated with the seed."""
@@ -49,6 +49,8 @@ PRIVATE_MODE: Final = 0o600
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _SALT_BYTES: Final = 16
 _CIPHER_KEY_BYTES: Final = 32
+_CIPHER_TAG_BYTES: Final = 16
+"""What ChaCha20-Poly1305 adds to what it encrypts (RFC 8439, 2.8)."""
 # A nonce must not serve twice under one key; every file has a new salt, and so a new key.
 _NONCE: Final = bytes(12)
 
@@ -83,17 +85,17 @@ def _hex(size: int) -> Meta:
 
 class _Plain(Struct, frozen=True, forbid_unknown_fields=True, tag_field="protection", tag="none"):
     format: Literal["tetrarch-signing-key-1"]
-    public_key: Annotated[str, _hex(32)]
+    public_key: Annotated[str, _hex(PUBLIC_KEY_BYTES)]
     seed: Annotated[str, _hex(SEED_BYTES)]
 
 
 class _Sealed(Struct, frozen=True, forbid_unknown_fields=True, tag_field="protection", tag="password"):
     format: Literal["tetrarch-signing-key-1"]
-    public_key: Annotated[str, _hex(32)]
+    public_key: Annotated[str, _hex(PUBLIC_KEY_BYTES)]
     cipher: Literal["scrypt-chacha20poly1305"]
     scrypt: ScryptCost
     salt: Annotated[str, _hex(_SALT_BYTES)]
-    sealed_seed: Annotated[str, _hex(SEED_BYTES + 16)]
+    sealed_seed: Annotated[str, _hex(SEED_BYTES + _CIPHER_TAG_BYTES)]
 
 
 _PLAIN_TEXT: Final = """\
