@@ -12,13 +12,13 @@ from typing import Protocol
 
 from crypto.errors import CodecError
 from crypto.roster import MemberId
+from network.backoff import Backoff
 from tetrarch.client.proof import ReplicaFault
 from tetrarch.client.transport import Connection, Dialer
 from tetrarch.client.tuning import (
     ASKS_PER_LINK,
     CLOSING_SECONDS,
-    DISTRUST_MAX_SECONDS,
-    DISTRUST_SECONDS,
+    DISTRUST,
     STEADY_SECONDS,
     Tuning,
 )
@@ -63,6 +63,8 @@ class Link:
         self._decoder = decoder
         self._reader = reader
         self._tuning = tuning
+        self._redial = Backoff(tuning.redial_ms, tuning.redial_max_ms)
+        self._random = random.Random()
         self._connection: Connection | None = None
         self._fault_paused = False
         self._answers: dict[int, asyncio.Future[object]] = {}
@@ -112,10 +114,8 @@ class Link:
         """Seconds until the next dialling: longer with every failure, and spread, so that clients of a
         replica that comes back do not all come at once."""
         if self._fault_paused:
-            pause = min(DISTRUST_SECONDS * 2.0 ** min(self.faults - 1, 30), DISTRUST_MAX_SECONDS)
-        else:
-            pause = min(self._tuning.redial_ms * 2.0 ** min(failures, 30), self._tuning.redial_max_ms) / 1000
-        return pause * random.uniform(0.5, 1.0)
+            return DISTRUST.delay_ms(self.faults, self._random) / 1000
+        return self._redial.delay_ms(failures + 1, self._random) / 1000
 
     def _lost(self) -> None:
         self._connection = None

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from network.backoff import Backoff
+
 _Millis = Annotated[int, Meta(gt=0, le=24 * 3600 * 1000)]
 _Count = Annotated[int, Meta(gt=0, le=1_000_000)]
 
@@ -57,8 +59,5 @@ STEADY_SECONDS = 5.0
 """A connection that is lost sooner counts as a failed one: a replica that accepts and hangs up again and
 again would otherwise be dialled, and told of everything open, as often as it likes."""
 
-DISTRUST_SECONDS = 2.0
-"""The pause after a replica's first wrong answer; doubled with each one up to the maximum."""
-
-DISTRUST_MAX_SECONDS = 120.0
-"""The longest such pause."""
+DISTRUST = Backoff(first_ms=2_000, cap_ms=120_000)
+"""The pauses after a replica's wrong answers: they count for as long as the client is open."""

@@ -8,6 +8,7 @@ import pytest
 
 from crypto.attestation import Height
 from crypto.roster import MemberId
+from network.backoff import Backoff
 from tests.tetrarch.client.running import run, until
 from tetrarch.client.links import Link
 from tetrarch.client.proof import ReplicaFault
@@ -167,7 +168,7 @@ def test_bytes_that_are_no_frame_end_the_connection(data: bytes) -> None:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses before each dialling, without their random part."""
+    """The pauses before each dialling."""
     found: list[float] = []
     pause = Link._pause
 
@@ -175,24 +176,27 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         found.append(pause(link, failures))
         return found[-1]
 
-    monkeypatch.setattr("tetrarch.client.links.random.uniform", lambda _, high: high)
     monkeypatch.setattr(Link, "_pause", noted)
     return found
+
+
+def spread(pauses: list[float], longest: list[float]) -> bool:
+    """Whether each pause is from half to all of its longest."""
+    return all(most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=True))
 
 
 @run
 async def test_a_wrong_answer_is_rested_for_longer_each_time(
     monkeypatch: pytest.MonkeyPatch, pauses: list[float]
 ) -> None:
-    monkeypatch.setattr("tetrarch.client.links.DISTRUST_SECONDS", 0.001)
-    monkeypatch.setattr("tetrarch.client.links.DISTRUST_MAX_SECONDS", 0.004)
+    monkeypatch.setattr("tetrarch.client.links.DISTRUST", Backoff(first_ms=1, cap_ms=4))
     async with Opened() as opened:
         opened.exchange.fault = ReplicaFault("result path", "wrong")
         for number in range(1, 6):
             (await opened.line(number)).receive(pack(Pending(1)))
         await opened.line(6)
         assert opened.link.faults == 5
-    assert pauses == [0.001, 0.002, 0.004, 0.004, 0.004]
+    assert spread(pauses, [0.001, 0.002, 0.004, 0.004, 0.004])
 
 
 @run
@@ -203,4 +207,4 @@ async def test_a_replica_that_accepts_and_hangs_up_is_dialled_more_and_more_slow
         for number in range(1, 6):
             (await opened.line(number)).close()
         await opened.line(6)
-    assert pauses == [0.002, 0.004, 0.008, 0.016, 0.016]
+    assert spread(pauses, [0.002, 0.004, 0.008, 0.016, 0.016])
