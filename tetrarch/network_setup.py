@@ -11,7 +11,6 @@ not be known here: how they are read (`tetrarch.config`, `tetrarch.client`), and
 A replica on another machine needs genesis.json, certificates/ and its own directory, nothing else.
 """
 
-import json
 import os
 import random
 import secrets
@@ -40,7 +39,7 @@ from tetrarch.client.config import ReplicaText, client_toml
 from tetrarch.config import NODE_FILE, read_password
 from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import save_genesis
-from tetrarch.toml_file import read_toml
+from tetrarch.toml_file import read_toml, toml_string
 
 GENESIS_FILE: Final = "genesis.json"
 CLIENT_FILE: Final = "client.toml"
@@ -274,7 +273,7 @@ def _node_text(plan: NetworkPlan, genesis: Genesis, place: int) -> str:
     text = _NODE_TEXT.format(
         name=genesis.members[place].name,
         genesis=GENESIS_FILE,
-        password="" if password is None else f"password_file = {_toml_string(str(password.absolute()))}\n",
+        password="" if password is None else f"password_file = {toml_string(str(password.absolute()))}\n",
         peers=Address(interface, host.peer_port),
         clients=Address(interface, host.client_port),
     )
@@ -301,11 +300,6 @@ def _client_text(plan: NetworkPlan, genesis: Genesis) -> str:
 
 def _name(host: Host, place: int) -> str:
     return host.name or f"replica-{place}"
-
-
-def _toml_string(text: str) -> str:
-    """A TOML basic string: its escapes are JSON's (TOML v1.0.0, "String")."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _free_ports(count: int) -> int:

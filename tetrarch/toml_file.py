@@ -1,8 +1,10 @@
 """Configuration files in TOML: read strictly, with errors that name file and key.
 
-What lives here: the one reader of such files. What must not be known here: what any of them means.
+What lives here: the one reader of such files, and how a text is written into one. What must not be known
+here: what any of them means.
 """
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Final, TypeVar
@@ -14,6 +16,11 @@ MAX_CONFIG_BYTES: Final = 256 * 1024
 """256 peers at about 200 bytes each, with room for comments."""
 
 T = TypeVar("T")
+
+
+def toml_string(text: str) -> str:
+    """Return `text` as a TOML basic string: its escapes are JSON's (TOML v1.0.0, "String")."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def read_toml(path: Path, target: type[T]) -> T:

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from crypto.errors import CryptoError
@@ -38,7 +37,7 @@ from network.errors import AddressError
 from tetrarch.client.tls import Endpoint, TlsDialer
 from tetrarch.client.tuning import Tuning
 from tetrarch.errors import ConfigurationError
-from tetrarch.toml_file import read_toml
+from tetrarch.toml_file import read_toml, toml_string
 from tetrarch.trust import TrustRoot
 
 _PathText = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -109,24 +108,19 @@ def client_toml(genesis: str, key: str, outbox: str | None, replicas: Mapping[st
     file."""
     lines = [
         "# How a client reaches this network, and as whom it signs. Paths are relative to this file.",
-        f"genesis = {_quoted(genesis)}",
-        f"key = {_quoted(key)}",
+        f"genesis = {toml_string(genesis)}",
+        f"key = {toml_string(key)}",
     ]
     if outbox is not None:
-        lines.append(f"outbox = {_quoted(outbox)}")
+        lines.append(f"outbox = {toml_string(outbox)}")
     for name, replica in replicas.items():
         lines += [
             "",
-            f"[replicas.{_quoted(name)}]",
-            f"address = {_quoted(replica.address)}",
-            f"certificate = {_quoted(replica.certificate)}",
+            f"[replicas.{toml_string(name)}]",
+            f"address = {toml_string(replica.address)}",
+            f"certificate = {toml_string(replica.certificate)}",
         ]
     return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    """A TOML basic string: JSON's escapes are a part of TOML's."""
-    return msgspec.json.encode(text).decode()
 
 
 def _endpoints(path: Path, text: _ClientText, trust: TrustRoot) -> dict[MemberId, Endpoint]:
