@@ -21,8 +21,9 @@ from tetrarch.bench.machine import Rates, measure_rates, percentile
 from tetrarch.client.async_client import AsyncClient
 from tetrarch.client.config import ClientConfig
 from tetrarch.event_loop import run
+from tetrarch.layout import CLIENT_FILE
 from tetrarch.local_network import throw_away
-from tetrarch.network_setup import CLIENT_FILE, NetworkPlan, local_hosts
+from tetrarch.network_setup import NetworkPlan, local_hosts
 from tetrarch.processes import LocalNetwork
 
 

@@ -18,12 +18,11 @@ from ledger.audit.report import Report, Verdict
 from ledger.errors import ApplicationError, StoreError
 from ledger.genesis import Genesis
 from ledger.jsonfile import FileFault
-from tetrarch.config import NODE_FILE
 from tetrarch.engines import UnknownEngine, ordering
 from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import load_genesis
+from tetrarch.layout import NODE_FILE, STORE
 
-STORE: Final = "store"
 COMPARE_ATTEMPTS: Final = 5
 """A running replica merges its files now and then, seldom twice within one comparison."""
 

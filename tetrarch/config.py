@@ -24,10 +24,9 @@ from network.errors import AddressError
 from pbft import Tuning
 from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import load_genesis
+from tetrarch.layout import NODE_FILE
 from tetrarch.node.settings import NodeSettings
 from tetrarch.toml_file import read_toml
-
-NODE_FILE: Final = "node.toml"
 
 MAX_CERTIFICATE_FILE_BYTES: Final = 16 * 1024
 """A certificate of `tetrarch init` has less than 1 KiB."""

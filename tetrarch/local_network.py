@@ -13,7 +13,8 @@ from typing import Final
 from ledger.genesis import Genesis
 from tetrarch.client.config import ClientConfig
 from tetrarch.event_loop import run
-from tetrarch.network_setup import CLIENT_FILE, NetworkPlan, make_network
+from tetrarch.layout import CLIENT_FILE
+from tetrarch.network_setup import NetworkPlan, make_network
 from tetrarch.processes import LocalNetwork
 from tetrarch.survey import Report, survey
 

@@ -1,12 +1,8 @@
 """`tetrarch init`: makes the files of a new network, all of them or none.
 
 What lives here: keys, certificates, ports, and the text of genesis.json, node.toml and client.toml. What must
-not be known here: how they are read (`tetrarch.config`, `tetrarch.client`), and how replicas are run.
-
-    DIR/genesis.json               what all replicas and clients agree on
-    DIR/certificates/NAME.crt      every replica's TLS certificate (public)
-    DIR/NAME/                      one replica: node.toml, signing.key, tls.crt, tls.key, and later its store
-    DIR/client.toml, client.key    a client
+not be known here: how they are read (`tetrarch.config`, `tetrarch.client`), and how replicas are run. Where
+each file lies says `tetrarch.layout`.
 
 A replica on another machine needs genesis.json, certificates/ and its own directory, nothing else.
 """
@@ -36,16 +32,23 @@ from ledger.errors import ApplicationError
 from ledger.genesis import FORMAT, Genesis, GenesisMember
 from network.address import Address
 from tetrarch.client.config import ReplicaText, client_toml
-from tetrarch.config import NODE_FILE, read_password
+from tetrarch.config import read_password
 from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import save_genesis
+from tetrarch.layout import (
+    CERTIFICATES,
+    CLIENT_FILE,
+    CLIENT_KEY,
+    GENESIS_FILE,
+    LOG_FILE,
+    NODE_FILE,
+    OUTBOX_FILE,
+    SIGNING_KEY,
+    STORE,
+    TLS_CERTIFICATE,
+    TLS_KEY,
+)
 from tetrarch.toml_file import read_toml, toml_string
-
-GENESIS_FILE: Final = "genesis.json"
-CLIENT_FILE: Final = "client.toml"
-CLIENT_KEY: Final = "client.key"
-OUTBOX_FILE: Final = "client.outbox"
-CERTIFICATES: Final = "certificates"
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -225,13 +228,13 @@ def _write_identity(directory: Path, name: str, host: Host, password: bytes | No
     place = directory / name
     place.mkdir(mode=0o700)
     signer = SigningKey.generate()
-    write_key_file(place / "signing.key", signer.seed, password)
+    write_key_file(place / SIGNING_KEY, signer.seed, password)
     try:
         certificate, key = make_identity(name, [host.host])
     except TlsError as error:
         raise SetupError(str(error)) from None
-    write_private_file(place / "tls.key", key)
-    (place / "tls.crt").write_bytes(certificate)
+    write_private_file(place / TLS_KEY, key)
+    (place / TLS_CERTIFICATE).write_bytes(certificate)
     (directory / CERTIFICATES / f"{name}.crt").write_bytes(certificate)
     return GenesisMember(name, signer.public_key, Digest(fingerprint(certificate_der(certificate))))
 
@@ -241,17 +244,17 @@ _NODE_TEXT: Final = """\
 # Paths are relative to this file's directory.
 name = "{name}"
 genesis = "../{genesis}"
-store = "store"
+store = "{store}"
 # JSON lines; without this key, readable lines on stderr.
-log = "node.log"
+log = "{log}"
 # true for the first start on a store that came out of a backup (or is new while the old one is lost), then
 # false again: the replica itself remembers until it is safe to vote.
 restored_from_backup = false
 
 [keys]
-signing_key = "signing.key"
-certificate = "tls.crt"
-private_key = "tls.key"
+signing_key = "{signing_key}"
+certificate = "{certificate}"
+private_key = "{private_key}"
 {password}
 [listen]
 peers = "{peers}"
@@ -273,6 +276,11 @@ def _node_text(plan: NetworkPlan, genesis: Genesis, place: int) -> str:
     text = _NODE_TEXT.format(
         name=genesis.members[place].name,
         genesis=GENESIS_FILE,
+        store=STORE,
+        log=LOG_FILE,
+        signing_key=SIGNING_KEY,
+        certificate=TLS_CERTIFICATE,
+        private_key=TLS_KEY,
         password="" if password is None else f"password_file = {toml_string(str(password.absolute()))}\n",
         peers=Address(interface, host.peer_port),
         clients=Address(interface, host.client_port),

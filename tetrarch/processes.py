@@ -21,11 +21,7 @@ from msgspec import Struct
 
 from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import load_genesis
-
-PID_FILE: Final = "node.pid"
-LOG_FILE: Final = "node.log"
-ERROR_FILE: Final = "node.err"
-"""What a process writes besides its log: why it could not start, or how it ended."""
+from tetrarch.layout import ERROR_FILE, GENESIS_FILE, LOG_FILE, NODE_FILE, PID_FILE
 
 STOP_SECONDS: Final = 10.0
 """How long a replica may take to close its store before it is killed. It usually takes less than a tenth."""
@@ -163,14 +159,14 @@ class LocalNetwork:
     def __init__(self, directory: Path) -> None:
         """Raises `ConfigurationError` where `directory` holds no network."""
         self.directory = directory
-        self.genesis = load_genesis(directory / "genesis.json")
+        self.genesis = load_genesis(directory / GENESIS_FILE)
         self.replicas = tuple(ReplicaProcess(directory / member.name) for member in self.genesis.members)
 
     def require_all(self) -> None:
         """Raise `ConfigurationError` where a replica's files are not in this directory."""
         for replica in self.replicas:
-            if not (replica.directory / "node.toml").is_file():
-                raise ConfigurationError(replica.directory / "node.toml", "", "there is no such file")
+            if not (replica.directory / NODE_FILE).is_file():
+                raise ConfigurationError(replica.directory / NODE_FILE, "", "there is no such file")
 
     def start(self) -> list[ReplicaProcess]:
         """Start every replica that does not run; returns those that were started. Raises `OSError`."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tetrarch.processes import PID_FILE, AlreadyRunning, Pid, ReplicaProcess, registered, write_pid
+from tetrarch.layout import PID_FILE
+from tetrarch.processes import AlreadyRunning, Pid, ReplicaProcess, registered, write_pid
 
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SLEEP

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from crypto.keys import SigningKey
 from ledger.audit.audit import Options
@@ -23,8 +24,9 @@ from tetrarch.bench.machine import Rates, Usage, measure_rates, percentile, usag
 from tetrarch.client.async_client import AsyncClient
 from tetrarch.client.config import ClientConfig
 from tetrarch.event_loop import run
+from tetrarch.layout import CLIENT_FILE, STORE
 from tetrarch.local_network import bring_up, faults, throw_away
-from tetrarch.network_setup import CLIENT_FILE, NetworkPlan, local_hosts
+from tetrarch.network_setup import NetworkPlan, local_hosts
 from tetrarch.processes import LocalNetwork
 from tetrarch.survey import Report, survey
 
@@ -177,8 +179,6 @@ class _Bench:
         return await survey(self.genesis, self.config.dialer())
 
     def clients(self) -> list[AsyncClient]:
-        from msgspec.structs import replace
-
         tuning = self.config.tuning
         if self.plan.window is not None:
             tuning = replace(tuning, window=self.plan.window)
@@ -270,7 +270,7 @@ def _rejoin(bench: _Bench) -> Rejoin:
 def _audit(bench: _Bench, rates: Rates) -> AuditSpeed:
     """Stop the network and audit one store at level full, as an auditor would."""
     replica = bench.network.replicas[0]
-    store = replica.directory / "store"
+    store = replica.directory / STORE
     bench.network.stop()
     started = time.perf_counter()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tetrarch.cli.output import Exit, fail
+from tetrarch.layout import CLIENT_FILE
 
 if TYPE_CHECKING:
     from crypto.keys import Signer
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from tetrarch.client.async_client import AsyncClient
     from tetrarch.client.config import ClientConfig
     from tetrarch.client.transport import Dialer
-
-CLIENT_FILE = "client.toml"
 
 network_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 """A network's directory, or a client.toml."""

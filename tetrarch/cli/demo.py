@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tetrarch.cli.output import Exit, console, end_like_interrupt, error_line, fail, json_option, print_json
+from tetrarch.layout import LOG_FILE, STORE
 
 if TYPE_CHECKING:
     from tetrarch.demo.story import Narrator, Story
@@ -223,8 +224,8 @@ def _show_summary(story: "Story") -> None:
         ("catch-up", f"{facts['catch_up_s']} s, its start included"),
         ("all of it", f"{facts['seconds']} s"),
         ("network", str(story.net)),
-        ("stores", f"{story.net}/replica-*/store"),
-        ("logs", f"{story.net}/replica-*/node.log"),
+        ("stores", f"{story.net}/replica-*/{STORE}"),
+        ("logs", f"{story.net}/replica-*/{LOG_FILE}"),
         ("receipt", facts["receipt"]),
         ("flipped", facts["flipped"]["file"]),
         ("again", f"tetrarch up {story.net}; tetrarch tx submit {story.net} --file F.jsonl"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tetrarch.cli.output import Exit, fail, json_option, print_json
+from tetrarch.layout import CLIENT_FILE, GENESIS_FILE
 
 if TYPE_CHECKING:
     from ledger.genesis import Genesis
@@ -117,8 +118,8 @@ def _summary(directory: Path, plan: "NetworkPlan", genesis: "Genesis") -> dict[s
         "directory": str(directory),
         "chain_id": genesis.chain_id.hex(),
         "application": genesis.application,
-        "genesis": str(directory / "genesis.json"),
-        "client": str(directory / "client.toml"),
+        "genesis": str(directory / GENESIS_FILE),
+        "client": str(directory / CLIENT_FILE),
         "replicas": [
             {
                 "name": member.name,

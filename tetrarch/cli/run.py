@@ -10,6 +10,7 @@ import click
 
 from tetrarch.cli.connect import ask_password
 from tetrarch.cli.output import Exit, end_like_interrupt, error_line, fail, json_option, print_json
+from tetrarch.layout import CLIENT_FILE, CLIENT_KEY, LOG_FILE
 
 if TYPE_CHECKING:
     from ledger.genesis import Genesis
@@ -57,7 +58,7 @@ def up(directory: Path, timeout: float, as_json: bool) -> int:
             click.echo(f"tetrarch: {line}", err=True)
         return Exit.UNREACHABLE
     if not as_json:
-        click.echo(f"\nAll {len(reports)} replicas answer. Logs: {directory}/replica-*/node.log")
+        click.echo(f"\nAll {len(reports)} replicas answer. Logs: {directory}/replica-*/{LOG_FILE}")
         click.echo(f"Stop them with: tetrarch down {directory}")
     return Exit.FINE
 
@@ -158,7 +159,7 @@ def _tell_dev(network: "LocalNetwork", genesis: "Genesis", as_json: bool) -> Non
     from tetrarch.cli.init import EXAMPLES
 
     directory = network.directory
-    chain, client = genesis.chain_id.hex(), directory / "client.toml"
+    chain, client = genesis.chain_id.hex(), directory / CLIENT_FILE
     if as_json:
         print_json(
             {
@@ -174,7 +175,7 @@ def _tell_dev(network: "LocalNetwork", genesis: "Genesis", as_json: bool) -> Non
         return
     click.echo(f"A network of {len(network.replicas)} for as long as this runs: chain {chain}")
     click.echo(f"  client  {client}")
-    click.echo(f"  key     {directory / 'client.key'} (plain)")
+    click.echo(f"  key     {directory / CLIENT_KEY} (plain)")
     for name, address in client_addresses(client):
         click.echo(f"  {name}  {address}")
     example = EXAMPLES.get(genesis.application, "{…}")

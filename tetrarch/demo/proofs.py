@@ -15,7 +15,7 @@ from tetrarch.client.receipt import Receipt
 from tetrarch.demo.damage import Flip, copy_and_flip
 from tetrarch.demo.story import StepFailed, Story
 from tetrarch.errors import VerificationError
-from tetrarch.network_setup import GENESIS_FILE
+from tetrarch.layout import GENESIS_FILE, STORE
 from tetrarch.processes import LocalNetwork
 from tetrarch.trust import TrustRoot
 
@@ -65,7 +65,7 @@ def audit_all(story: Story, network: LocalNetwork, audit: Audit) -> None:
         network.stop()
         heads = set()
         for replica in network.replicas:
-            report = audit(replica.directory / "store", network.genesis)
+            report = audit(replica.directory / STORE, network.genesis)
             story.require(
                 report.verdict is not Verdict.INVALID,
                 f"{replica.name}: {report.faults[0].what}" if report.faults else f"{replica.name} is invalid",
@@ -84,7 +84,7 @@ def flip_and_audit(story: Story, network: LocalNetwork, audit: Audit) -> None:
     with story.narrator.step("One bit flipped in a copy of one store"):
         replica = network.replicas[-1]
         copy = story.directory / "flipped-store"
-        flip = copy_and_flip(replica.directory / "store", copy, b'"op":"transfer"')
+        flip = copy_and_flip(replica.directory / STORE, copy, b'"op":"transfer"')
         report = audit(copy, network.genesis)
         story.require(report.verdict is Verdict.INVALID, "the audit did not find the flipped bit")
         fault = report.faults[0]

@@ -27,8 +27,9 @@ from tetrarch.client.config import ClientConfig
 from tetrarch.demo.books import Books
 from tetrarch.event_loop import run
 from tetrarch.journal import Journal, LineOutcome, submit_journal
+from tetrarch.layout import CLIENT_FILE
 from tetrarch.local_network import bring_up, faults
-from tetrarch.network_setup import CLIENT_FILE, NetworkPlan, local_hosts, make_network
+from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
 from tetrarch.processes import LocalNetwork, ReplicaProcess
 from tetrarch.survey import Report, survey
 

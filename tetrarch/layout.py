@@ -1,0 +1,29 @@
+"""The names of the files of a network's directory, as `tetrarch init` lays it out.
+
+What lives here: names alone, for all who make, read or run such a directory. Importing it costs nothing.
+
+    DIR/genesis.json               what all replicas and clients agree on
+    DIR/certificates/NAME.crt      every replica's TLS certificate (public)
+    DIR/NAME/                      one replica: node.toml, its keys and certificate, store and log
+    DIR/client.toml, client.key    a client, and its outbox
+"""
+
+from typing import Final
+
+GENESIS_FILE: Final = "genesis.json"
+CERTIFICATES: Final = "certificates"
+
+CLIENT_FILE: Final = "client.toml"
+CLIENT_KEY: Final = "client.key"
+OUTBOX_FILE: Final = "client.outbox"
+
+NODE_FILE: Final = "node.toml"
+SIGNING_KEY: Final = "signing.key"
+TLS_CERTIFICATE: Final = "tls.crt"
+TLS_KEY: Final = "tls.key"
+
+STORE: Final = "store"
+PID_FILE: Final = "node.pid"
+LOG_FILE: Final = "node.log"
+ERROR_FILE: Final = "node.err"
+"""What a process writes besides its log: why it could not start, or how it ended."""
