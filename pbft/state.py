@@ -89,8 +89,11 @@ class Content:
     ids: tuple[TxId, ...]
     requests: list[Request | None] | None
     missing: int
+    """How many of `requests` are `None`."""
     durable: bool = False
+    """Whether its record was put: a vote for it may follow."""
     since: Millis = Millis(0)
+    """When its ids became known here, in monotonic ms: missing bodies are asked for a little later."""
 
 
 @dataclass(slots=True)
@@ -100,15 +103,20 @@ class Slot:
     sequence: Height
     pre_prepare: Signed[PrePrepare] | None = None
     voted_prepare: bool = False
+    """Whether this replica bound itself to the proposal: by PREPARE, or by proposing it."""
     voted_commit: bool = False
     refused: bool = False
+    """Whether the proposal, now that its bodies are here, turned out to be one that nobody may vote for."""
     prepares: Votes[Prepare] = field(default_factory=Votes)
     commits: Votes[Commit] = field(default_factory=Votes)
     contents: dict[Digest, Content] = field(default_factory=dict)
+    """The batches behind all digests that were proposed or decided here, in whatever view."""
     prepared: PreparedProof | None = None
+    """The prepared certificate of the highest view."""
     prepared_view: View = View(-1)
     prepared_digest: Digest | None = None
     committed: Digest | None = None
+    """What is decided, proven by `certificate`."""
     certificate: bytes = b""
 
     @property
@@ -162,24 +170,33 @@ class Outbox:
 
 @dataclass(slots=True)
 class Timers:
-    """Monotonic moments (ms) at which something is due; `None` where nothing runs."""
+    """Monotonic moments (ms) at which something is due, or since when; `None` where nothing runs."""
 
     tracked: TxId | None = None
     """The oldest request that waits; when it is settled the next one is tracked."""
     track_at: Millis = Millis(0)
     """When to look for one again, after none of those that wait could be tracked."""
     relay_at: Millis | None = None
+    """When the tracked request is relayed to the primary."""
     request_deadline: Millis | None = None
+    """When the view is suspected for it; set once it was relayed."""
     stalled_since: Millis | None = None
     """Since when the lowest proposal that is not executed has been waiting."""
     time_wanted_since: Millis | None = None
+    """Since when the ledger's time has had to move, for a client's sake."""
     view_change_deadline: Millis | None = None
+    """When the view that is being entered is suspected."""
     suspected_at: Millis | None = None
+    """When SUSPECT was last said, while there is reason to."""
     status_at: Millis = Millis(0)
     quiet: int = 0
+    """How many status periods passed without a STATUS of one's own."""
     fetch_at: Millis | None = None
+    """When missing bodies and ids are asked for."""
     blocks_at: Millis = Millis(0)
+    """When to see whether stored blocks must be asked for."""
     sweep_at: Millis = Millis(0)
+    """When expired requests are looked for."""
 
 
 @dataclass(slots=True)
@@ -190,6 +207,7 @@ class Standing:
     heard_at: Millis = Millis(0)
     """When its latest STATUS came, in monotonic ms."""
     answered_at: Millis | None = None
+    """When its STATUS was last answered, in monotonic ms."""
     answers: set[Digest] = field(default_factory=set)
     answers_in: Millis = Millis(-1)
     """Which of its questions were answered in which status period."""
@@ -217,52 +235,75 @@ class State:
     log_view: View = View(0)
     """The last view that was active here: the one the votes in the slots belong to."""
     failed_views: int = 0
+    """Views left since there was progress: each doubles the timeout."""
     new_view: Envelope | None = None
+    """The last one that was entered here, for those who missed it; `None` before there was one."""
     own_view_change: Signed[ViewChange] | None = None
+    """Resent until the view is active."""
     view_changes: dict[MemberId, Signed[ViewChange]] = field(default_factory=dict)
+    """The latest of each member, for views that are not active here."""
     suspects: dict[MemberId, tuple[Signed[Suspect], Millis]] = field(default_factory=dict)
+    """The latest suspicion of each member, and when it came, in monotonic ms."""
     leave_proof: tuple[Envelope, ...] = ()
+    """The f+1 suspicions for which this replica left a view: resent until the next one is active."""
     stash: dict[MemberId, deque[Signed[Any]]] = field(default_factory=dict)
+    """Messages of later views, by sender, until these views are active."""
     unstashed: View = View(-1)
     """The last view whose kept messages were taken out."""
 
     low: Height = Height(0)
+    """The low watermark: the last stable checkpoint, which `checkpoint` certifies."""
     checkpoint: Certificate | None = None
     target: Certificate | None = None
     """A certified checkpoint above what is executed here."""
     target_height: Height = Height(0)
     target_hash: Digest | None = None
     delivered: Height = Height(0)
+    """Up to here decisions have left the engine."""
     executed: Height = Height(0)
+    """Up to here their blocks are stored."""
     block_time: Millis = Millis(0)
+    """The time of the last block that was stored since the start, in ms since the epoch."""
     wanted_time: Millis = Millis(-1)
     """The ledger's time must pass this, with an empty block if need be; -1 while nobody wants that."""
     own_hashes: dict[Height, Digest] = field(default_factory=dict)
+    """One's own block hashes at the checkpoints above the stable one."""
     attestations: dict[Height, Votes[Attestation]] = field(default_factory=dict)
+    """CHECKPOINTs above the stable one, by height."""
     ahead: dict[MemberId, Signed[Attestation]] = field(default_factory=dict)
     """The latest attestation of each member beyond the window."""
 
     slots: dict[Height, Slot] = field(default_factory=dict)
     next_sequence: Height = Height(1)
+    """What a primary proposes next."""
     proposed_until: Height = Height(0)
     """The last sequence that the NEW-VIEW of the log's view proposed again."""
     highest_accepted: Height = Height(0)
+    """The highest sequence for which this view has a proposal here."""
     queued_since: Millis | None = None
+    """Since when a primary has had requests to propose, in monotonic ms."""
     filled_at: Millis = Millis(0)
+    """When this primary last proposed, in monotonic ms: empty blocks keep a distance."""
     awaited: dict[TxId, list[tuple[Height, Digest, int]]] = field(default_factory=dict)
+    """Bodies that are missing: in which sequence's batch, by digest, and at which position."""
     standings: dict[MemberId, Standing] = field(default_factory=dict)
     convicted: Counter[MemberId] = field(default_factory=Counter)
+    """How many pieces of evidence were kept against whom."""
 
     started: Millis = Millis(0)
     """The own wall clock at the start."""
     fetched_from: Height = Height(0)
+    """`delivered` when blocks were last seen to: whether it has moved by itself since."""
     told_delivered: Height = Height(0)
+    """`delivered` at the last status period."""
     catching_up: bool = False
     awake: bool = False
+    """Whether this replica said since its start where it stands."""
     marked: bool = False
     """The disk is older than this member's votes: no votes before the stable checkpoint `needs`."""
     needs: Height = Height(0)
     halted: str | None = None
+    """Why this replica votes no more, if so."""
 
     @property
     def high(self) -> Height:
