@@ -20,6 +20,7 @@ MAX_HEIGHT = 2**53 - 1
 """Heights stay exact in every JSON reader."""
 
 MAX_ATTESTATION_BYTES = 64
+"""Height and block hash take at most 44."""
 
 Height = NewType("Height", int)
 """A block's place in the chain, from 1; 0 is the genesis, which is no block."""

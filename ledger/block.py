@@ -16,6 +16,9 @@ from crypto.roster import EpochField
 MAX_BLOCK_BYTES = 32 * 1024 * 1024
 """The largest batch (`Genesis.max_batch_bytes`) with its results and certificate, with room."""
 
+MAX_HEADER_BYTES = 1024
+"""Six digests and four numbers take at most 237."""
+
 
 class Header(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One block's header. Times are in ms since the epoch; heights count from 1."""
@@ -48,7 +51,7 @@ class Block(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     certificate: bytes
 
 
-headers = StrictDecoder(Header, 1024)
+headers = StrictDecoder(Header, MAX_HEADER_BYTES)
 blocks = StrictDecoder(Block, MAX_BLOCK_BYTES)
 
 

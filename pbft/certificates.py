@@ -12,7 +12,10 @@ from crypto.roster import MemberId, Roster
 from crypto.signed import Certificate, Signed, certificate_checks, certificates, make_certificate
 from pbft.messages import COMMIT, Commit
 
-_commits = StrictDecoder(Commit, 256)
+MAX_COMMIT_BYTES = 256
+"""View, sequence and digest take at most 53."""
+
+_commits = StrictDecoder(Commit, MAX_COMMIT_BYTES)
 
 
 def commit_certificate(commits: Sequence[Signed[Commit]]) -> bytes:

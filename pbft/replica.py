@@ -34,6 +34,10 @@ from pbft.messages import (
 )
 from pbft.state import Ignored, State
 
+LAGGING_STATUS_MS = 50
+"""A message far above the window shows that this replica lags: it says where it stands so soon, not at once,
+since such messages come in numbers."""
+
 Handler = Callable[[State, Signed[Any], Now], Ignored | None]
 
 HANDLERS: dict[type, Handler] = {
@@ -104,7 +108,7 @@ class Pbft:
         if reason is Ignored.LATER_VIEW:
             view_change.stash(state, message)
         if reason is Ignored.ABOVE_WATERMARK:
-            state.timers.status_at = min(state.timers.status_at, Millis(now.monotonic + 50))
+            state.timers.status_at = min(state.timers.status_at, Millis(now.monotonic + LAGGING_STATUS_MS))
         if reason is not None:
             state.ignored[reason] += 1
         for kept in view_change.due_from_stash(state):

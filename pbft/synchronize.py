@@ -39,6 +39,10 @@ SHOWN_VOTES = 32
 FETCH_AHEAD = 4096
 """Blocks asked for at a time; the node fetches them in pieces."""
 
+FILL_REACH = 4
+"""Windows above the stable checkpoint up to which blocks are filled in. Who rejoins needs two of them above
+what a quorum shows."""
+
 FILL_DISTANCE = 8
 """Windows between two fillings for one member: a liar that always claims to need blocks gets few."""
 
@@ -112,7 +116,7 @@ def _is_outdated(state: State, standing: Standing, status: Status, now: Now) -> 
 def _fill_for(state: State, member: MemberId, status: Status) -> None:
     """A member with an old disk needs blocks up to a checkpoint: order empty ones, within reason."""
     standing, window = state.standing(member), state.limits.window
-    near = status.needs <= state.low + 4 * window
+    near = status.needs <= state.low + FILL_REACH * window
     spaced = standing.filled_to == 0 or status.needs >= standing.filled_to + FILL_DISTANCE * window
     if near and spaced:
         standing.filled_to = status.needs

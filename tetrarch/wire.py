@@ -31,6 +31,7 @@ from crypto.digest import DigestField
 from crypto.errors import CodecError
 from crypto.signed import Envelope, Kinds
 from ledger.block import Block, Header
+from ledger.state.nodes import MAX_KEY_BYTES
 
 MAX_FRAME_BYTES = 48 * 1024 * 1024
 """Above the largest block and the largest NEW-VIEW; between members only."""
@@ -46,6 +47,12 @@ MAX_FETCH_IDS = 4000
 
 MAX_RANGE = 4096
 """Blocks that one AskRange or AskBlocks may name; answers are cut by bytes anyway."""
+
+MAX_LEAVES = 2**20
+"""Leaves that a block's result tree may be said to have: far above any batch."""
+
+MAX_REASON_CHARACTERS = 400
+"""A reason for people, beside a refusal's code."""
 
 RequestField = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """Chosen by the client, repeated in the answer."""
@@ -87,7 +94,7 @@ class AskRead(Frame, frozen=True):
     """`min_height`: the head must have reached it, or the answer is Unknown."""
 
     request: RequestField
-    key: Annotated[bytes, Meta(max_length=256)]
+    key: Annotated[bytes, Meta(max_length=MAX_KEY_BYTES)]
     min_height: HeightField
 
 
@@ -108,7 +115,7 @@ class AskStatus(Frame, frozen=True):
 class Entry(Frame, frozen=True):
     """A transaction's place in its block, its id, and its result."""
 
-    position: Annotated[int, Meta(ge=0, le=2**20)]
+    position: Annotated[int, Meta(ge=0, le=MAX_LEAVES)]
     tx_id: TxIdField
     result: bytes
 
@@ -120,7 +127,7 @@ class Results(Frame, frozen=True):
     request: RequestField
     attestation: Envelope
     header: Header
-    size: Annotated[int, Meta(ge=0, le=2**20)]
+    size: Annotated[int, Meta(ge=0, le=MAX_LEAVES)]
     entries: tuple[Entry, ...]
     proof: tuple[DigestField, ...]
 
@@ -150,7 +157,7 @@ class Refused(Frame, frozen=True):
 
     request: RequestField
     refusals: Envelope
-    reasons: tuple[Annotated[str, Meta(max_length=400)], ...]
+    reasons: tuple[Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS)], ...]
 
 
 class NotExecuted(Frame, frozen=True):
