@@ -27,8 +27,8 @@ from pbft.records import (
 from pbft.state import Ignored, Slot, State
 
 
-def on_executed(state: State, height: Height, block_hash: Digest, block_time: Millis) -> None:
-    """One's own block is stored."""
+def note_stored(state: State, height: Height, block_hash: Digest, block_time: Millis) -> None:
+    """One's own block of `height` is stored: progress, and at a checkpoint height something to attest."""
     state.executed = height
     state.block_time = block_time
     if state.active and height > state.proposed_until:
@@ -87,17 +87,17 @@ def _note_ahead(state: State, signed: Signed[Attestation]) -> Ignored | None:
     state.ahead[signed.signer] = signed
     matching = [other for other in state.ahead.values() if other.message == signed.message]
     if len(matching) >= state.quorums.quorum:
-        on_certified(state, make_certificate(signed.envelope, [other.vote for other in matching]))
+        take_certificate(state, make_certificate(signed.envelope, [other.vote for other in matching]))
     return None
 
 
 def _try_stable(state: State, height: Height) -> None:
     votes = state.attestations[height].leading(state.quorums.quorum)
     if votes:
-        on_certified(state, make_certificate(votes[0].envelope, [vote.vote for vote in votes]))
+        take_certificate(state, make_certificate(votes[0].envelope, [vote.vote for vote in votes]))
 
 
-def on_certified(state: State, certificate: Certificate) -> Ignored | None:
+def take_certificate(state: State, certificate: Certificate) -> Ignored | None:
     """A quorum attests a checkpoint: make it stable, or the target of catching up."""
     attestation = attested(certificate)
     if not is_checkpoint(state, attestation.height):

@@ -1,8 +1,8 @@
 """`Pbft`: the engine, composed of its phases.
 
 Every message is handled flat: guard, change the one state, emit. Which handler takes which message is
-the table below; a handler that does not act returns why, and that is counted. No handler calls
-another message's handler.
+the table below: `on_...`. One that does not act returns why, and that is counted. No handler calls another
+message's handler.
 """
 
 from collections.abc import Callable, Iterable
@@ -142,7 +142,7 @@ class Pbft:
 
     def executed(self, height: Height, block_hash: Digest, block_time: Millis, now: Now) -> None:
         """The decision for `height` was executed and its block stored."""
-        checkpoints.on_executed(self._state, height, block_hash, block_time)
+        checkpoints.note_stored(self._state, height, block_hash, block_time)
 
     def advance(self, past: Millis, now: Now) -> None:
         """Have an empty block ordered if the ledger's time does not pass `past` by itself."""

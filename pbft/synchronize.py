@@ -189,7 +189,7 @@ def _send_with_ids(state: State, slot: Slot, envelope: Envelope, member: MemberI
 
 def on_stable(state: State, signed: Signed[Stable], _now: Now) -> Ignored | None:
     """A certified checkpoint, passed on by anyone."""
-    return checkpoints.on_certified(state, signed.message.checkpoint)
+    return checkpoints.take_certificate(state, signed.message.checkpoint)
 
 
 def on_fetch_proposal(state: State, signed: Signed[FetchProposal], now: Now) -> Ignored | None:

@@ -210,7 +210,7 @@ def enter(
     for slot in state.slots.values():
         slot.forget_view()
     if start.checkpoint is not None:
-        checkpoints.on_certified(state, start.checkpoint)
+        checkpoints.take_certificate(state, start.checkpoint)
     state.proposed_until = Height(start.stable + len(proposals))
     state.highest_accepted = state.delivered
     _propose_again(state, proposals, now)
