@@ -8,7 +8,7 @@ from crypto.attestation import Height
 from crypto.batch import Millis
 from ledger.block import block_hash
 from ledger.ledger import Ledger
-from tetrarch.node.attestations import Attestations
+from tetrarch.node.attester import Attester
 from tetrarch.node.effects import ConnectionId, Counters, Effects
 from tetrarch.node.limits import NodeLimits
 from tetrarch.wire import MAX_RANGE, AskBlocks, Blocks, pack
@@ -24,11 +24,9 @@ class _Poll:
 class Blockstream:
     """AskBlocks: answers from the store, and the questions that wait for a block to come."""
 
-    def __init__(
-        self, ledger: Ledger, attestations: Attestations, limits: NodeLimits, counters: Counters
-    ) -> None:
+    def __init__(self, ledger: Ledger, attester: Attester, limits: NodeLimits, counters: Counters) -> None:
         self._ledger = ledger
-        self._attestations = attestations
+        self._attester = attester
         self._limits = limits
         self._counters = counters
         self.polls: dict[tuple[ConnectionId, int], _Poll] = {}
@@ -101,6 +99,6 @@ class Blockstream:
                 header = self._ledger.header(Height(number))
                 if header is None:
                     break
-                envelopes.append(self._attestations.get(header.height, block_hash(header)))
+                envelopes.append(self._attester.attest(header.height, block_hash(header)))
             reply = Blocks(question.request, (), tuple(envelopes))
         effects.to_clients.append((connection, pack(reply)))

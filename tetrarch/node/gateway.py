@@ -24,7 +24,7 @@ from ledger.ledger import Executed, Ledger
 from ledger.refusals import RefusalCode
 from ledger.transaction import ParsedTransaction, parse_transaction
 from tetrarch.node.admission import Admission, Share, Submission
-from tetrarch.node.attestations import Attestations
+from tetrarch.node.attester import Attester
 from tetrarch.node.blockstream import Blockstream
 from tetrarch.node.effects import ConnectionId, Counters, Effects
 from tetrarch.node.limits import NodeLimits
@@ -109,9 +109,9 @@ class Gateway:
         self._report = report
         self._limits = limits
         self._counters = counters
-        self._attestations = Attestations(*identity, limits.attestations)
+        self._attester = Attester(*identity, limits.attestations)
         self._proven = ProvenBlocks(ledger, limits.proven_bytes)
-        self._stream = Blockstream(ledger, self._attestations, limits, counters)
+        self._stream = Blockstream(ledger, self._attester, limits, counters)
         self._decoder = FrameDecoder(FROM_CLIENTS, MAX_CLIENT_FRAME_BYTES)
         self._clients: dict[ConnectionId, _Client] = {}
         self.submitted: list[tuple[ConnectionId, Submit]] = []
@@ -220,7 +220,7 @@ class Gateway:
         told = self._waits.executed(executed.ids)
         if not told:
             return
-        attestation = self._attestations.get(executed.header.height, executed.block_hash)
+        attestation = self._attester.attest(executed.header.height, executed.block_hash)
         attested = pack(Attested(UNASKED, attestation))
         for connection, positions in told.items():
             frame = pack(proven.prove(UNASKED, attestation, positions)) if positions else attested
@@ -288,7 +288,7 @@ class Gateway:
         if not first:
             self._unknown(connection, owed.request, effects)
             return rebuilt
-        attestation = self._attestations.get(owed.height, proven.block_hash)
+        attestation = self._attester.attest(owed.height, proven.block_hash)
         self._send(connection, proven.prove(owed.request, attestation, list(first.values())), effects)
         return rebuilt
 
@@ -330,7 +330,7 @@ class Gateway:
             self._unknown(connection, item.request, effects)
             return
         value, proof = self._ledger.read(item.key)
-        attestation = self._attestations.get(head.height, self._ledger.head_hash)
+        attestation = self._attester.attest(head.height, self._ledger.head_hash)
         self._send(connection, ReadReply(item.request, attestation, head, value, proof), effects)
 
     def _attestation(self, height: Height) -> Envelope | None:
@@ -339,9 +339,9 @@ class Gateway:
             return None
         proven = self._proven.kept(height)
         if proven is not None:
-            return self._attestations.get(height, proven.block_hash)
+            return self._attester.attest(height, proven.block_hash)
         header: Header | None = self._ledger.header(height)
-        return None if header is None else self._attestations.get(height, block_hash(header))
+        return None if header is None else self._attester.attest(height, block_hash(header))
 
     def _unknown(self, connection: ConnectionId, request: int, effects: Effects) -> None:
         self._send(connection, Unknown(request, self._ledger.height), effects)

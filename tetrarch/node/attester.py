@@ -11,7 +11,7 @@ from crypto.roster import MemberId, Roster
 from crypto.signed import Envelope
 
 
-class Attestations:
+class Attester:
     """Signs (height, block hash) as one member and keeps the last `capacity` envelopes."""
 
     def __init__(self, roster: Roster, member: MemberId, signer: Signer, capacity: int) -> None:
@@ -24,7 +24,7 @@ class Attestations:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, height: Height, block_hash: Digest) -> Envelope:
+    def attest(self, height: Height, block_hash: Digest) -> Envelope:
         """Return the attestation of the block at `height`, which this replica executed."""
         kept = self._kept.get(height)
         if kept is not None:
