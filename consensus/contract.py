@@ -3,10 +3,12 @@
 An engine is a pure state machine. It takes verified messages and `now`, and gives back one value,
 `Ready`. The node must treat every `Ready` in this order, and Readys in the order they were taken:
 
-1. make `persist` durable (one write; a sync may be shared by several Readys);
+1. make `persist` and `archive` durable (one write; a sync may be shared by several Readys);
 2. only then send `send` and `relay`, and anything computed from `decisions`;
 3. execute `decisions` in order, store each block, and call `executed` for each;
 4. answer `fetch` whenever possible: bodies come back through `submit`, blocks through `learn`.
+
+`evidence` is there to be told to people: what it consists of is in `archive` as well.
 
 `decisions` may be executed before the sync, as long as nothing that follows from them leaves the
 machine before it. The engine never does I/O, never reads a clock and owns no timer: `deadline` says
