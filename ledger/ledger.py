@@ -31,7 +31,7 @@ from ledger.genesis import Genesis
 from ledger.keyvalue import Change, Family, KeyValue
 from ledger.opening import open_state, verify_recent
 from ledger.refusals import RefusalCode
-from ledger.result import MAX_REASON_CHARACTERS
+from ledger.result import bounded_reason
 from ledger.state.errors import CorruptState, StateError
 from ledger.state.proof import encode_proof
 from ledger.state.tree import PendingUpdate, StateTree
@@ -257,8 +257,7 @@ class Ledger:
         try:
             self._application.check(payload)
         except Invalid as error:
-            reason = str(error)[:MAX_REASON_CHARACTERS].encode("utf-8", "replace").decode()
-            raise TransactionRefused(RefusalCode.INVALID, reason) from None
+            raise TransactionRefused(RefusalCode.INVALID, bounded_reason(str(error))) from None
         except KeyboardInterrupt:  # the operator's, not the application's
             raise
         except BaseException as error:  # a user's code may raise anything, and must not stop a replica

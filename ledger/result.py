@@ -67,10 +67,14 @@ def ok_result(value: bytes) -> bytes:
     return encode(Result(_OK, value))
 
 
+def bounded_reason(reason: str) -> str:
+    """Return a reason that an application gave, cut at MAX_REASON_CHARACTERS and made encodable."""
+    return reason[:MAX_REASON_CHARACTERS].encode("utf-8", "replace").decode()
+
+
 def failed_result(reason: str) -> bytes:
-    """Return the canonical bytes of a refusal at execution; the reason is cut, and made encodable."""
-    text = reason[:MAX_REASON_CHARACTERS].encode("utf-8", "replace").decode()
-    return encode(Result(ResultCode.FAILED, reason=text))
+    """Return the canonical bytes of a refusal at execution, for a reason of the application's own."""
+    return encode(Result(ResultCode.FAILED, reason=bounded_reason(reason)))
 
 
 def error_result(reason: str) -> bytes:
