@@ -13,19 +13,14 @@ from ledger.block import Block
 from ledger.errors import CorruptStore
 from ledger.keyvalue import Family, KeyValue
 from ledger.result import ResultCode, results
-from ledger.state.build import root_digest
 from ledger.state.errors import CorruptState
-from ledger.state.nodes import EMPTY
-from ledger.state.tree import StateTree
+from ledger.state.tree import EMPTY_ROOT, StateTree
 from ledger.store import ChainStore, height_key, verify_contents
 from ledger.transaction import transaction_id
 
 RECENT_BLOCKS = 1000
 RECENT_TRANSACTIONS = 100_000
 """How far back a start verifies blocks and their index, whichever is reached first: about a second's work."""
-
-EMPTY_STATE_ROOT = root_digest(EMPTY, b"")
-"""The state root before the first block."""
 
 
 class StateRows:
@@ -46,7 +41,7 @@ class StateRows:
 def open_state(disk: KeyValue, store: ChainStore) -> StateTree:
     """Return the state of the store's head, all of it verified. Raises `CorruptStore`."""
     header = store.header(store.head.height)
-    expected = EMPTY_STATE_ROOT if header is None else header.state_root
+    expected = EMPTY_ROOT if header is None else header.state_root
     try:
         return StateTree.open(StateRows(disk), expected)
     except CorruptState as error:

@@ -40,7 +40,7 @@ from ledger.audit.workers import INLINE_BYTES, Workers, in_jobs
 from ledger.certificates import CertificateVerifier
 from ledger.genesis import Genesis
 from ledger.keyvalue import Family
-from ledger.opening import EMPTY_STATE_ROOT
+from ledger.state.tree import EMPTY_ROOT
 from ledger.store import Head
 
 SAVE_SECONDS: Final = 10.0
@@ -288,7 +288,7 @@ class _Audit:
             compare_state(self._store, self._scratch, self._last, self._findings, meter)
             check_state_root(self._store, replay.root, self._last, self._findings)
         elif tail is not None:
-            root = EMPTY_STATE_ROOT if tail.header is None else tail.header.state_root
+            root = EMPTY_ROOT if tail.header is None else tail.header.state_root
             check_state_root(self._store, root, self._last, self._findings)
         meter.finish()
 
