@@ -17,7 +17,7 @@ from crypto.errors import CryptoError, KeyRefused
 from crypto.keyfile import MAX_KEY_FILE_BYTES, KeyFileError, Password, read_key_file, read_private_file
 from crypto.keys import SigningKey
 from crypto.roster import MAX_MEMBERS, MemberId
-from crypto.tls import TlsError, certificate_der, fingerprint
+from crypto.tls import MAX_CERTIFICATE_BYTES, TlsError, certificate_der, fingerprint
 from ledger.jsonfile import FileFault, read_bounded
 from network.address import Address
 from network.errors import AddressError
@@ -27,9 +27,6 @@ from tetrarch.genesis_file import load_genesis
 from tetrarch.layout import NODE_FILE
 from tetrarch.node.settings import NodeSettings
 from tetrarch.toml_file import read_toml
-
-MAX_CERTIFICATE_FILE_BYTES: Final = 16 * 1024
-"""A certificate of `tetrarch init` has less than 1 KiB."""
 
 MAX_CHECKING_PROCESSES: Final = 64
 """More processes than cores only wait for each other."""
@@ -194,7 +191,7 @@ class _Loader:
     def _certificate(self, key: str, text: str, member: MemberId) -> bytes:
         path = self._beside(text)
         try:
-            der = certificate_der(read_bounded(path, MAX_CERTIFICATE_FILE_BYTES))
+            der = certificate_der(read_bounded(path, MAX_CERTIFICATE_BYTES))
         except FileFault as fault:
             raise self._fault(key, f"{path} {fault.what}") from None
         except TlsError as error:
