@@ -41,8 +41,8 @@ from tetrarch.errors import (
 )
 from tetrarch.wire import Entry, NotExecuted, Refusals, Submit, pack
 
-MAX_RESENDS: Final = 3
-"""Doublings of the pause between two sendings."""
+MAX_DOUBLINGS: Final = 3
+"""Of the pause between two sendings, which stays as long as it is then."""
 
 _CODES: Final = {code.value: code for code in RefusalCode}
 
@@ -170,7 +170,7 @@ class Orders:
             for order in chunk:
                 order.sent = True
         now = self._loop.time()
-        resend_at = now + self._tuning.resend_ms / 1000 * 2.0 ** min(attempt, MAX_RESENDS)
+        resend_at = now + self._tuning.resend_ms / 1000 * 2.0 ** min(attempt, MAX_DOUBLINGS)
         self._watch_until_due(_Watch(chunk, attempt, designated, now, resend_at))
 
     # Trying again.
