@@ -3,6 +3,23 @@
 Pure: no sockets, disks, clocks or global randomness. `Pbft` is the engine, `Door` verifies what comes
 from outside, `CommitVerifier` judges the certificates that lie beside stored blocks, and `RecordsJudge`
 what else is stored.
+
+To be read beside the paper, in this order:
+
+| module | what of PBFT is there |
+|---|---|
+| `messages` | all that is signed |
+| `state` | what a replica knows |
+| `normal_case`, `batches` | pre-prepare, prepare, commit, delivery (4.2); the bodies behind digests |
+| `checkpoints` | stability, and cutting the log (4.3) |
+| `view_change`, `new_view` | leaving a view and entering the next (4.4); what VIEW-CHANGEs imply |
+| `timing` | when to suspect a primary |
+| `synchronize` | resending and fetching, which the paper mentions and leaves open |
+| `records`, `restart` | what is durable, and how a replica comes back |
+| `replica` | all of it behind the contract |
+
+"Section" means the paper's; "rule" one of those numbered in docs/protocol.md, to which
+tests/pbft/test_checklist.py holds the engine.
 """
 
 from pbft.certificates import CommitVerifier
