@@ -13,14 +13,13 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from crypto.attestation import Height, HeightField
-from crypto.digest import DIGEST_BYTES, Digest
+from crypto.digest import Digest
 from ledger.audit.report import Level
 from ledger.jsonfile import FileFault, parse_json, read_bounded, write_json
+from ledger.receipt_text import Hex32
 
 FORMAT = 1
 MAX_FILE_BYTES = 4096
-
-_Hex = Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * DIGEST_BYTES}}}$")]
 
 
 class ResumePoint(Struct, frozen=True):
@@ -35,10 +34,10 @@ class ResumePoint(Struct, frozen=True):
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
     format: Annotated[int, Meta(ge=FORMAT, le=FORMAT)]
-    chain_id: _Hex
+    chain_id: Hex32
     level: str
     height: HeightField
-    block_hash: _Hex
+    block_hash: Hex32
 
 
 def load_resume_point(path: Path) -> ResumePoint | None:

@@ -116,7 +116,15 @@ def test_the_file_of_the_next_test_is_good_where_nothing_is_changed(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "changed", [{"format": 2}, {"level": "deep"}, {"chain_id": "x"}, {"height": -1}, {"other": 1}]
+    "changed",
+    [
+        {"format": 2},
+        {"level": "deep"},
+        {"chain_id": "x"},
+        {"height": -1},
+        {"block_hash": "0" * 64 + "\n"},
+        {"other": 1},
+    ],
 )
 def test_a_file_that_is_no_point_is_refused_with_the_key(tmp_path: Path, changed: dict[str, object]) -> None:
     path = tmp_path / "audit.resume"
