@@ -12,11 +12,12 @@ from typing import Final
 
 from ledger.genesis import Genesis
 from tetrarch.client.config import ClientConfig
+from tetrarch.client.states import ReplicaStatus
 from tetrarch.event_loop import run
 from tetrarch.layout import CLIENT_FILE
 from tetrarch.network_setup import NetworkPlan, make_network
 from tetrarch.processes import LocalNetwork
-from tetrarch.survey import Report, survey
+from tetrarch.survey import survey
 
 UP_SECONDS: Final = 60.0
 """How long all replicas together may take to answer. A store of 100,000 blocks opens in some seconds."""
@@ -31,7 +32,7 @@ class NotRunning(RuntimeError):
     """Replicas that do not answer. One line for each."""
 
 
-def bring_up(network: LocalNetwork, seconds: float = UP_SECONDS) -> list[Report]:
+def bring_up(network: LocalNetwork, seconds: float = UP_SECONDS) -> list[ReplicaStatus]:
     """Start what does not run, and return the last reports: when all answer and are connected, when those
     that do not have ended, or when time is up. Raises `OSError`, `ConfigurationError`."""
     dialer = ClientConfig.load(network.directory / CLIENT_FILE).dialer()
@@ -54,7 +55,7 @@ def bring_up(network: LocalNetwork, seconds: float = UP_SECONDS) -> list[Report]
         time.sleep(PAUSE_SECONDS)
 
 
-def faults(network: LocalNetwork, reports: list[Report]) -> list[str]:
+def faults(network: LocalNetwork, reports: list[ReplicaStatus]) -> list[str]:
     """Return a line for every replica that does not answer: why, and where its log lies."""
     return [
         f"{replica.name}: {replica.last_words() or report.cause} (log: {replica.log})"

@@ -7,11 +7,10 @@ found (a `Dialer` knows), and how the answers are shown. Nothing said here is pr
 import asyncio
 from typing import Any, Final
 
-from msgspec import Struct
-
 from crypto.errors import CodecError
 from crypto.roster import MemberId
 from ledger.genesis import Genesis
+from tetrarch.client.states import ReplicaStatus
 from tetrarch.client.transport import Dialer
 from tetrarch.wire import TO_CLIENTS, AskStatus, FrameDecoder, StatusReply, pack
 
@@ -22,31 +21,22 @@ MAX_ANSWER_BYTES: Final = 256 * 1024
 """A status has some hundred counters at most."""
 
 
-class Report(Struct, frozen=True):
-    """One replica's answer, or why there is none."""
-
-    member: MemberId
-    name: str
-    reply: StatusReply | None
-    cause: str = ""
-
-
-async def survey(genesis: Genesis, dialer: Dialer, seconds: float = ANSWER_SECONDS) -> list[Report]:
-    """Return every replica's report, in the order of members, after `seconds` at the latest."""
+async def survey(genesis: Genesis, dialer: Dialer, seconds: float = ANSWER_SECONDS) -> list[ReplicaStatus]:
+    """Return what every replica answers, or why it does not, by member, after `seconds` at the latest."""
     asks = [
         _ask(MemberId(place), member.name, dialer, seconds) for place, member in enumerate(genesis.members)
     ]
     return list(await asyncio.gather(*asks))
 
 
-async def _ask(member: MemberId, name: str, dialer: Dialer, seconds: float) -> Report:
+async def _ask(member: MemberId, name: str, dialer: Dialer, seconds: float) -> ReplicaStatus:
     try:
         async with asyncio.timeout(seconds):
-            return Report(member, name, await _answer(member, dialer))
+            return ReplicaStatus(member, name, await _answer(member, dialer))
     except TimeoutError:
-        return Report(member, name, None, "it does not answer")
+        return ReplicaStatus(member, name, None, "it does not answer")
     except (OSError, CodecError) as error:
-        return Report(member, name, None, " ".join(str(error).split()) or type(error).__name__)
+        return ReplicaStatus(member, name, None, " ".join(str(error).split()) or type(error).__name__)
 
 
 async def _answer(member: MemberId, dialer: Dialer) -> StatusReply:

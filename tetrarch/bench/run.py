@@ -23,12 +23,13 @@ from tetrarch.bench.load import LoadFailed, Timing, all_at_once, one_at_a_time
 from tetrarch.bench.machine import Rates, Usage, measure_rates, percentile, usage
 from tetrarch.client.async_client import AsyncClient
 from tetrarch.client.config import ClientConfig
+from tetrarch.client.states import ReplicaStatus
 from tetrarch.event_loop import run
 from tetrarch.layout import CLIENT_FILE, STORE
 from tetrarch.local_network import bring_up, faults, throw_away
 from tetrarch.network_setup import NetworkPlan, local_hosts
 from tetrarch.processes import LocalNetwork
-from tetrarch.survey import Report, survey
+from tetrarch.survey import survey
 
 WARM_UP: Final = 1_000
 """Transactions before anything is timed: connections, caches and the first view settle."""
@@ -175,7 +176,7 @@ class _Bench:
         numbers = [replica.pid_number() for replica in self.network.replicas]
         return [None if number is None else usage(number) for number in numbers]
 
-    async def survey(self) -> list[Report]:
+    async def survey(self) -> list[ReplicaStatus]:
         return await survey(self.genesis, self.config.dialer())
 
     def clients(self) -> list[AsyncClient]:

@@ -9,7 +9,7 @@ import click
 from tetrarch.cli.output import Exit, console, json_option, print_json
 
 if TYPE_CHECKING:
-    from tetrarch.survey import Report
+    from tetrarch.client.states import ReplicaStatus
 
 HEAD_CHARACTERS = 12
 
@@ -40,13 +40,13 @@ def status(directory: Path, as_json: bool) -> int:
     return Exit.FINE if reached == len(reports) else Exit.INCOMPLETE
 
 
-def rows(reports: "Sequence[Report]") -> list[dict[str, Any]]:
+def rows(reports: "Sequence[ReplicaStatus]") -> list[dict[str, Any]]:
     """Return what is known of every replica, as plain values; `null` where it does not answer."""
     highest = max((report.reply.height for report in reports if report.reply), default=0)
     return [_row(report, highest) for report in reports]
 
 
-def _row(report: "Report", highest: int) -> dict[str, Any]:
+def _row(report: "ReplicaStatus", highest: int) -> dict[str, Any]:
     reply = report.reply
     row: dict[str, Any] = {"id": report.member, "name": report.name, "reachable": reply is not None}
     if reply is None:
@@ -73,7 +73,7 @@ def _row(report: "Report", highest: int) -> dict[str, Any]:
     }
 
 
-def show(reports: "Sequence[Report]") -> None:
+def show(reports: "Sequence[ReplicaStatus]") -> None:
     """Print the table."""
     from rich.table import Table
 

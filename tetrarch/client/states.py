@@ -20,7 +20,7 @@ class ReplicaStatus(Struct, frozen=True):
     name: str
     reply: StatusReply | None
     """What it said of itself; `None` where it could not be reached or did not answer."""
-    cause: str
+    cause: str = ""
     """Why there is no reply."""
 
     @property
@@ -42,6 +42,6 @@ async def _state(session: Session, link: Link, deadline: float) -> ReplicaStatus
     patience = min(session.tuning.answer_ms / 1000, deadline - asyncio.get_running_loop().time())
     answer = await link.ask(AskStatus, max(patience, 0.0))
     if isinstance(answer, StatusReply):
-        return ReplicaStatus(link.member, link.name, answer, "")
+        return ReplicaStatus(link.member, link.name, answer)
     cause = "it did not answer in time" if link.up else link.cause
     return ReplicaStatus(link.member, link.name, None, cause)

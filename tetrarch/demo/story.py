@@ -24,6 +24,7 @@ from ledger.result import ResultCode
 from tetrarch.bench.machine import percentile
 from tetrarch.client.async_client import AsyncClient
 from tetrarch.client.config import ClientConfig
+from tetrarch.client.states import ReplicaStatus
 from tetrarch.demo.books import Books
 from tetrarch.event_loop import run
 from tetrarch.journal import Journal, LineOutcome, submit_journal
@@ -31,7 +32,7 @@ from tetrarch.layout import CLIENT_FILE
 from tetrarch.local_network import bring_up, faults
 from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
 from tetrarch.processes import LocalNetwork, ReplicaProcess
-from tetrarch.survey import Report, survey
+from tetrarch.survey import survey
 
 REPLICAS: Final = 4
 WINDOW: Final = 1_000
@@ -269,7 +270,7 @@ def bring_back(story: Story, network: LocalNetwork) -> None:
         )
 
 
-def _level(reports: list[Report]) -> bool:
+def _level(reports: list[ReplicaStatus]) -> bool:
     """Whether all replicas answer, are at one height, and none is still catching up."""
     replies = [report.reply for report in reports if report.reply is not None]
     return (
