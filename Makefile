@@ -6,7 +6,7 @@ PACKAGES := crypto consensus pbft ledger network byzantine tetrarch
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench lock clean
+.PHONY: help setup demo test campaign soak check format bench lock clean
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,12 @@ demo: ## the whole story in one run: four replicas, a lost primary, an audit
 
 test: setup ## run all tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+campaign: setup ## thousands of simulated schedules of mixed faults (ARGS="FIRST LAST [N]")
+	@$(BIN)/python -m tests.simulation.test_mixed_faults $(or $(ARGS),0 2000)
+
+soak: setup ## real processes killed, paused and ended under load (ARGS="--minutes 60 --seed 7")
+	@$(BIN)/python -m tests.processes.soak $(ARGS)
 
 check: setup ## format, lint, types and the direction of imports
 	@$(BIN)/ruff format --check .
