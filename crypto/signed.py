@@ -28,7 +28,7 @@ MAX_ENVELOPE_BYTES = 16 * 1024 * 1024
 MAX_CERTIFICATE_BYTES = 64 * 1024
 """256 members x about 70 bytes a vote, and the body, with room."""
 
-KindField = Annotated[str, Meta(min_length=1, max_length=MAX_KIND_CHARACTERS, pattern="^[a-z/-]+$")]
+KindField = Annotated[str, Meta(min_length=1, max_length=MAX_KIND_CHARACTERS, pattern=r"\A[a-z/-]+\Z")]
 
 
 class Envelope(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -21,7 +21,7 @@ FORMAT = 1
 class GenesisMember(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A founding member: its name for people, its Ed25519 key, and its TLS certificate's SHA-256."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9._-]+$")]
+    name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[A-Za-z0-9._-]+\Z")]
     public_key: PublicKeyField
     tls_fingerprint: DigestField
 

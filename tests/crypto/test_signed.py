@@ -107,6 +107,12 @@ def test_arbitrary_bytes_are_no_envelope_and_no_certificate_unless_canonical(dat
             assert encode(decoder.decode(data)) == data
 
 
+@pytest.mark.parametrize("kind", ["", "ledger/attestation\n", "Ledger/attestation", "ledger attestation"])
+def test_an_envelope_of_a_kind_that_cannot_be_does_not_decode(kind: str) -> None:
+    with pytest.raises(CodecError):
+        envelopes.decode(encode(structs.replace(statement(0), kind=kind)))
+
+
 @given(st.integers(0, 500), st.integers(1, 255))
 def test_no_changed_byte_of_a_certificate_verifies(at: int, flip: int) -> None:
     changed = bytearray(encode(certificate(0, 1, 2)))

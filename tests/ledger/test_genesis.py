@@ -84,6 +84,7 @@ def test_a_key_that_may_not_be_registered_makes_no_roster(key: bytes) -> None:
         {"name": ""},
         {"members": ()},
         {"members": MEMBERS * 65},
+        {"members": (msgspec.structs.replace(MEMBERS[0], name="replica-0\n"), *MEMBERS[1:])},
         {"horizon_ms": 0},
         {"checkpoint_interval": -1},
         {"max_batch_bytes": 2**53},

@@ -22,9 +22,10 @@ from pathlib import Path
 from crypto.batch import TxId
 from ledger.audit.report import Verdict
 from tests.processes.running import Running, running
-from tetrarch.auditing import STORE, audit_store
+from tetrarch.auditing import audit_store
 from tetrarch.client.client import Client
 from tetrarch.client.outcome import Outcome, Submission
+from tetrarch.layout import STORE
 from tetrarch.processes import ReplicaProcess
 
 LONGEST_PAUSE_S = 4.0

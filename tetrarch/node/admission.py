@@ -30,13 +30,10 @@ from tetrarch.node.effects import ConnectionId, Counters
 from tetrarch.node.limits import NodeLimits
 from tetrarch.node.pooled import Pooled
 from tetrarch.node.waits import Waits
-from tetrarch.wire import Refusal
+from tetrarch.wire import MAX_REASON_CHARACTERS, Refusal
 
 MAX_ORIGINS = 16
 """Of how many senders of the same waiting bytes each gets an answer: every member and a few clients."""
-
-MAX_REASON = 400
-"""Characters of a reason for people, as the frame allows."""
 
 _TIMELY = frozenset({RefusalCode.EXPIRED, RefusalCode.TOO_FAR})
 _TOO_MANY = TransactionRefused(RefusalCode.OVERLOADED, "too many transactions wait for their check")
@@ -396,7 +393,7 @@ class Admission:
         if isinstance(origin, Submission):
             self._counters.count(f"refused: {refusal.code.value}")
             origin.refusals.append(Refusal(digest("received", raw), refusal.code.value))
-            origin.reasons.append(refusal.reason[:MAX_REASON])
+            origin.reasons.append(refusal.reason[:MAX_REASON_CHARACTERS])
         else:
             self._counters.count(f"bodies: {refusal.code.value}")
 

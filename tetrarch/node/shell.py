@@ -25,6 +25,7 @@ from ledger.errors import DiskFull
 from ledger.keyvalue import KeyValue, RocksKeyValue
 from ledger.ledger import Ledger
 from tetrarch.engines import ordering
+from tetrarch.event_loop import run
 from tetrarch.node.durability import GroupSync
 from tetrarch.node.effects import ChecksWanted, ConnectionId, Effects
 from tetrarch.node.gateway import Identity
@@ -359,8 +360,7 @@ def run_node(settings: NodeSettings) -> int:
         disk = RocksKeyValue.open(settings.store)
         try:
             heart = compose(settings, disk)
-            with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                return runner.run(_run(settings, disk, heart, log))
+            return run(_run(settings, disk, heart, log))
         finally:
             disk.close()
     finally:
@@ -373,13 +373,3 @@ async def _run(settings: NodeSettings, disk: KeyValue, heart: Heart, log: Log) -
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
     return await node.run()
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's where it is installed. Everything works without it, with less throughput."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
