@@ -213,7 +213,7 @@ class AsyncClient:
             twin = Order(order.raw, order.tx_id, order.valid_until, deadline, lambda _, found: settle(found))
             session.orders.add([twin])
             return await future
-        receipt = await self.receipt(TxId(bytes(which)), timeout)  # type: ignore[arg-type]
+        receipt = await self.receipt(which, timeout)  # type: ignore[arg-type]
         return _outcome_of(receipt)
 
     async def receipt(self, tx_id: TxId, timeout: float | None = None) -> Receipt:  # noqa: ASYNC109
@@ -232,7 +232,8 @@ class AsyncClient:
     ) -> Verified:
         """Return the proven value of `key`, or its absence, as of some block from `min_height` on.
 
-        To read one's own writes, give the receipt's height. Raises `Unreachable`, `NotEnoughReplies`.
+        To read one's own writes, give the receipt's height. Raises `Unreachable`, `NotEnoughReplies`;
+        `ValueError` for a key of more than 256 bytes, or a height that cannot be.
         """
         session, _ = self._session()
         return await reading.read(session, key, min_height, self._deadline(timeout))

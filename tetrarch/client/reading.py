@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from crypto.attestation import Height
+from crypto.attestation import MAX_HEIGHT, Height
 from crypto.batch import Millis, TxId
-from crypto.digest import Digest
+from crypto.digest import DIGEST_BYTES, Digest
 from crypto.keys import verify
 from crypto.roster import MemberId
 from ledger.errors import TransactionRefused
+from ledger.state.nodes import MAX_KEY_BYTES
 from ledger.transaction import parse_transaction, transaction_id
 from tetrarch.client.links import Link
 from tetrarch.client.outcome import Proof
@@ -58,16 +59,16 @@ class Verified(Struct, frozen=True):
 async def read(session: Session, key: str, min_height: int, deadline: float) -> Verified:
     """Return the proven value of `key` at some replica's head, at least at `min_height`.
 
-    Raises `Unreachable`, `NotEnoughReplies`, `ForkDetected`.
+    Raises `Unreachable`, `NotEnoughReplies`, `ForkDetected`; `ValueError` for arguments that cannot be.
     """
-    name = key.encode()
+    name, wanted = key_bytes(key), _height(min_height)
     got = 0
     turns = Turns(session, deadline)
     while (turn := await turns.next()) is not None:
         link, patience = turn
-        answer = await session.ask(link, lambda request: AskRead(request, name, Height(min_height)), patience)
+        answer = await session.ask(link, lambda request: AskRead(request, name, wanted), patience)
         if not isinstance(answer, ReadReply):
-            got = max(got, isinstance(answer, Unknown))
+            got = max(got, int(isinstance(answer, Unknown)))
             continue
         try:
             block_hash = check_read(session.trust, answer, name, min_height)
@@ -84,12 +85,41 @@ async def read(session: Session, key: str, min_height: int, deadline: float) -> 
     raise session.shortfall(got, session.trust.acceptance, f"for {key!r} at height {min_height} or later")
 
 
+def key_bytes(key: str) -> bytes:
+    """Return a key as it stands in the state. Raises `ValueError` for one that no state holds.
+
+    Checked here, since a replica closes the connection on a question of another form.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"a key is a text, not {type(key).__name__}")
+    try:
+        name = key.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a key is a text in UTF-8") from None
+    if len(name) > MAX_KEY_BYTES:
+        raise ValueError(f"a key has at most {MAX_KEY_BYTES} bytes, not {len(name)}")
+    return name
+
+
+def _height(number: int) -> Height:
+    if not 0 <= number <= MAX_HEIGHT:
+        raise ValueError(f"min_height is from 0 to {MAX_HEIGHT}, not {number}")
+    return Height(number)
+
+
+def _require_id(tx_id: object) -> None:
+    if not isinstance(tx_id, bytes) or len(tx_id) != DIGEST_BYTES:
+        what = f"a transaction's id is {DIGEST_BYTES} bytes (bytes.fromhex of its text)"
+        raise ValueError(f"{what}, not {tx_id!r:.80}")
+
+
 async def receipt(session: Session, tx_id: TxId, raw: bytes | None, deadline: float) -> Receipt:
     """Return the receipt of an executed transaction, whose bytes (`raw`) are fetched too where unknown.
 
     Raises `OutcomeUnknown` where no replica has executed it, `Unreachable`, `NotEnoughReplies`,
-    `ForkDetected`.
+    `ForkDetected`; `ValueError` for what is no id.
     """
+    _require_id(tx_id)
     got, absent = 0, set[MemberId]()
     turns = Turns(session, deadline)
     while (turn := await turns.next()) is not None:

@@ -43,6 +43,35 @@ async def test_a_value_is_proven_and_so_is_an_absence() -> None:
     assert (absent.present, absent.value) == (False, None)
 
 
+@run
+async def test_a_question_that_no_replica_answers_is_refused_here_and_costs_no_connection() -> None:
+    network = Network()
+    async with network.client() as client:
+        await client.submit(put("a"))
+        for key in ("k" * 257, "\ud800"):
+            with pytest.raises(ValueError, match="a key"):
+                await client.get(key)
+        with pytest.raises(TypeError, match="a key is a text, not bytes"):
+            await client.get(b"a")  # type: ignore[arg-type]
+        for height in (-1, 2**53):
+            with pytest.raises(ValueError, match="min_height"):
+                await client.get("a", min_height=height)
+        for wrong in (b"short", "00" * 32):
+            with pytest.raises(ValueError, match="32 bytes"):
+                await client.receipt(wrong)  # type: ignore[arg-type]
+        assert all(state.reply is not None for state in await client.status())
+        assert (await client.get("k" * 256)).present is False
+
+
+@run
+async def test_a_height_that_nobody_has_reached_is_counted_in_replies() -> None:
+    network = Network()
+    async with network.client() as client:
+        with pytest.raises(tetrarch.NotEnoughReplies) as caught:
+            await client.get("a", min_height=9, timeout=0.3)
+    assert str(caught.value).startswith("1 replies, 2 are needed")
+
+
 class OtherValue(Replica):
     """Changes the value and keeps the proof."""
 
