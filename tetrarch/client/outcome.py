@@ -3,6 +3,7 @@
 What lives here: `Submission` and `Outcome`. What must not be known here: how an outcome was reached.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -28,9 +29,26 @@ _json = msgspec.json.Encoder(order="deterministic")
 def payload_bytes(payload: Payload) -> bytes:
     """Return what is signed for `payload`: JSON with sorted keys, or the bytes as they are.
 
-    Raises `TypeError` for values that JSON does not have.
+    Raises `TypeError` for values that JSON does not have, `ValueError` for numbers and texts.
     """
-    return payload if isinstance(payload, bytes) else _json.encode(payload)
+    if isinstance(payload, bytes):
+        return payload
+    data = _json.encode(payload)
+    if b"null" in data and not _finite(payload):
+        # The encoder writes null for these, and what is signed would not be what was meant.
+        raise ValueError("NaN and infinite numbers are not in JSON")
+    return data
+
+
+def _finite(value: object) -> bool:
+    """Whether there is no NaN and no infinite number in `value`."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values())) and all(map(_finite, value))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_finite, value))
+    return True
 
 
 class Submission(Struct, frozen=True):

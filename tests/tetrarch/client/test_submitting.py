@@ -27,6 +27,28 @@ async def outcomes(client: AsyncClient, payloads: Any, **named: Any) -> list[Out
     return [outcome async for outcome in client.submit_many(payloads, **named)]
 
 
+@run
+async def test_a_number_that_json_does_not_have_is_refused_and_not_signed_as_null() -> None:
+    network = Network()
+    wrong: list[dict[str, Any]] = [
+        {"v": float("nan")},
+        {"v": [1, {"w": float("inf")}]},
+        {"v": (-float("inf"),)},
+    ]
+    async with network.client() as client:
+        for payload in wrong:
+            with pytest.raises(ValueError, match="NaN and infinite"):
+                await client.submit(payload)
+        found = await outcomes(client, [*wrong, put("null"), {"op": "get", "key": None}])
+    assert [outcome.error.code for outcome in found if isinstance(outcome.error, tetrarch.Rejected)] == [
+        "malformed",
+        "malformed",
+        "malformed",
+        "invalid",
+    ]
+    assert [outcome.index for outcome in found if outcome.status == "committed"] == [3]
+
+
 async def submit_until_failure(client: AsyncClient) -> None:
     for number in range(1000):
         await client.submit(put("a", str(number)))
