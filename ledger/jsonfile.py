@@ -8,6 +8,7 @@ different ones) and NaN or Infinity. Both are refused, as are unknown keys where
 """
 
 import json
+import math
 import os
 import re
 import secrets
@@ -37,17 +38,21 @@ class FileFault(LedgerError):
         self.what = what
 
 
+class NoFile(FileFault):
+    """There is no file that can be read: nothing is said of its content."""
+
+
 def read_bounded(path: Path, limit: int) -> bytes:
     """Return the content of a regular file of at most `limit` bytes. Raises `FileFault`."""
     try:
         if path.exists() and not path.is_file():
-            raise FileFault(path, "", "is not a regular file")
+            raise NoFile(path, "", "is not a regular file")
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except FileNotFoundError:
-        raise FileFault(path, "", "there is no such file") from None
+        raise NoFile(path, "", "there is no such file") from None
     except (OSError, ValueError) as error:
-        raise FileFault(path, "", f"cannot be read: {cause(error)}") from None
+        raise NoFile(path, "", f"cannot be read: {cause(error)}") from None
     if len(data) > limit:
         raise FileFault(path, "", f"has more than {limit} bytes")
     return data
@@ -56,7 +61,14 @@ def read_bounded(path: Path, limit: int) -> bytes:
 def parse_json(data: bytes, target: type[T], path: Path) -> T:
     """Return the value of type `target` in `data`; `path` names the source in errors. Raises `FileFault`."""
     try:
-        value = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        # `loads` would take bytes for UTF-16 or UTF-32 where they look like it.
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileFault(path, "", f"is not UTF-8 at byte {error.start}") from None
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+        )
     except (ValueError, RecursionError) as error:
         raise FileFault(path, "", f"is not proper JSON: {error}") from None
     return convert(value, target, path)
@@ -114,6 +126,13 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
                 raise ValueError(f"the key {key!r} stands there twice")
             seen.add(key)
     return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large for a number")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:

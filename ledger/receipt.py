@@ -36,7 +36,7 @@ from ledger import receipt_text
 from ledger.attestations import Attestations
 from ledger.block import Block, Header, block_hash, result_leaf
 from ledger.errors import LedgerError, TransactionRefused
-from ledger.jsonfile import FileFault, write_json
+from ledger.jsonfile import FileFault, NoFile, write_json
 from ledger.refusals import RefusalCode
 from ledger.result import Result, results
 from ledger.transaction import (
@@ -224,10 +224,12 @@ class Receipt:
     def load(cls: type[R], path: str | Path) -> R:
         """Read a receipt's file; nothing in it is believed yet.
 
-        Raises `ReceiptFault` (`format`, or `transaction id`) for one that is not well-formed.
+        Raises `ReceiptFault` (`format`, or `transaction id`) for one that is not well-formed, `NoFile`.
         """
         try:
             receipt, stated = cls._read(Path(path))
+        except NoFile:
+            raise
         except FileFault as fault:
             raise ReceiptFault(ReceiptCheck.FORMAT.value, "a receipt's file", str(fault)) from None
         if receipt.tx_id.hex() != stated:

@@ -14,6 +14,7 @@ from crypto.digest import Digest, digest
 from crypto.keys import Signature
 from crypto.roster import Epoch, MemberId
 from ledger.attestations import Attestations
+from ledger.jsonfile import NoFile
 from ledger.receipt import Receipt, ReceiptCheck, ReceiptFault
 from ledger.receipt_text import MAX_FOLLOWING_HEADERS, MAX_RECEIPT_BYTES
 from ledger.result import ok_result
@@ -320,7 +321,7 @@ def test_a_receipts_file_is_bounded(chain: Chain, tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "absent", tmp_path):
-        with pytest.raises(ReceiptFault) as caught:
+        with pytest.raises(NoFile) as caught:
             Receipt.load(path)
         assert str(path) in str(caught.value)
 

@@ -80,12 +80,10 @@ def verify(path: Path, genesis: Path, quorum: bool, explain: bool, as_json: bool
     Exit code 1 if it does not hold.
     """
     from tetrarch.client.receipt import Receipt
-    from tetrarch.errors import ConfigurationError, VerificationError
+    from tetrarch.errors import VerificationError
     from tetrarch.trust import TrustRoot
 
     trust = TrustRoot.load(genesis)
-    if not path.is_file():
-        raise ConfigurationError(path, "", "there is no such file")
     found: Receipt | None = None
     try:
         found = Receipt.load(path)

@@ -10,7 +10,7 @@ import msgspec
 
 from crypto.keys import SignatureChecker
 from ledger import receipt as proven
-from ledger.jsonfile import FileFault
+from ledger.jsonfile import FileFault, NoFile
 from ledger.receipt import Trust, Verification
 from tetrarch.errors import ConfigurationError, VerificationError
 
@@ -56,8 +56,13 @@ class Receipt(proven.Receipt):
 
     @classmethod
     def load(cls: type[R], path: str | Path) -> R:
-        """Read a receipt's file; nothing in it is believed before `verify`. Raises `VerificationError`."""
+        """Read a receipt's file; nothing in it is believed before `verify`.
+
+        Raises `VerificationError` for what is no receipt, `ConfigurationError` where no file can be read.
+        """
         try:
             return super().load(path)
+        except NoFile as fault:
+            raise ConfigurationError(fault.path, fault.key, fault.what) from None
         except proven.ReceiptFault as fault:
             raise VerificationError(fault.check, fault.expected, fault.actual) from None
