@@ -138,7 +138,11 @@ def load_application(name: str, parameters: Mapping[str, str]) -> Application:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # a module runs its own code when imported
-        raise ApplicationError(f"application {name!r}: the module cannot be imported: {error}") from error
+        absent = isinstance(error, ModuleNotFoundError)
+        hint = " (is the directory that holds it on PYTHONPATH?)" if absent else ""
+        raise ApplicationError(
+            f"application {name!r}: the module cannot be imported: {error}{hint}"
+        ) from error
     factory = getattr(module, class_name, None)
     if not isinstance(factory, type):
         raise ApplicationError(f"application {name!r}: {module_name} has no class {class_name}")

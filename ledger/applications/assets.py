@@ -172,5 +172,8 @@ def _require_two(operation: Transfer) -> None:
 def _parse_issuers(text: str) -> frozenset[bytes]:
     try:
         return frozenset(check_public_key(bytes.fromhex(part.strip())) for part in text.split(","))
-    except (ValueError, KeyRefused) as error:
+    except KeyRefused as error:
         raise ApplicationError(f"application 'assets': {ISSUERS} {text!r}: {error}") from None
+    except ValueError:
+        what = "are public keys of 64 hexadecimal digits, separated by commas"
+        raise ApplicationError(f"application 'assets': {ISSUERS} {what}, not {text!r}") from None

@@ -36,6 +36,11 @@ class NoParameters:
     check = execute = query = Own.query
 
 
+def test_a_module_that_is_not_found_says_where_it_is_looked_for() -> None:
+    with pytest.raises(ApplicationError, match=r"No module named 'no_such_module'.*PYTHONPATH"):
+        load_application("no_such_module:Own", {})
+
+
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> str:
     made = ModuleType("own_application")
