@@ -14,6 +14,7 @@ itself would drop what looks like a torn end. If the store can be opened only by
 that is done, with a fault that says so: the rest is still worth auditing.
 """
 
+import re
 import shutil
 import tempfile
 import time
@@ -312,9 +313,16 @@ def _names(directory: Path) -> list[str]:
         raise StoreError(f"{directory}: {error.strerror}") from error
 
 
+_CHECKSUMS = re.compile(r": stored\(context removed\) = \d+, computed = \d+, type = \d+(?= in )")
+_MIRRORED = re.compile(r"/\S*/(?=[^/\s]+\.(?:sst|log)\b|MANIFEST-)")
+
+
 def _plain(error: Exception, mirror: Path | None = None) -> str:
+    """Return RocksDB's words without the mirror's directory, which is gone, and without the checksums."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if mirror is None else text.replace(f"{mirror}/", "")
+    if mirror is not None:
+        text = text.replace(f"{mirror}/", "")
+    return _MIRRORED.sub("", _CHECKSUMS.sub("", text))
 
 
 def _file_in(text: str) -> str:

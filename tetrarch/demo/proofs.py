@@ -5,7 +5,7 @@ What lives here: what an auditor and a holder of a receipt do. What must not be 
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ledger.audit.report import Report, Verdict
 from ledger.genesis import Genesis
@@ -18,9 +18,6 @@ from tetrarch.errors import VerificationError
 from tetrarch.layout import GENESIS_FILE, STORE
 from tetrarch.processes import LocalNetwork
 from tetrarch.trust import TrustRoot
-
-SHOWN: Final = 100
-"""Characters of a fault that are shown: RocksDB's own texts go on about places in its files."""
 
 
 async def keep_receipt(story: Story, client: AsyncClient) -> Path:
@@ -92,8 +89,7 @@ def flip_and_audit(story: Story, network: LocalNetwork, audit: Audit) -> None:
             f"{flip.file.name}, byte {flip.offset:,}: {flip.before:#04x} became {flip.after:#04x}"
         )
         where = "" if fault.height is None else f" at height {fault.height}"
-        what = fault.what if len(fault.what) <= SHOWN else f"{fault.what[:SHOWN]}…"
-        story.narrator.say(f"the audit: {fault.family}{where}, {fault.field}: {what}")
+        story.narrator.say(f"the audit: {fault.family}{where}, {fault.field}: {fault.what}")
         story.facts |= {"flipped": _flip_facts(flip), "found": {"field": fault.field, "what": fault.what}}
 
 
