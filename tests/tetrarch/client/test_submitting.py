@@ -78,7 +78,8 @@ async def test_a_refusal_at_execution_is_a_receipt_too() -> None:
 @run
 async def test_one_replica_sends_the_result_and_all_get_the_transaction() -> None:
     network = Network()
-    async with network.client() as client:
+    patient = msgspec.structs.replace(FAST, silence_ms=5_000, resend_ms=5_000)
+    async with network.client(tuning=patient) as client:
         await client.submit(put("a"))
         await until(lambda: all(replica.took(Submit) for replica in network.replicas))
     frames = [frame for replica in network.replicas for frame in replica.taken if isinstance(frame, Submit)]
