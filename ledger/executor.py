@@ -12,6 +12,7 @@ swallows it.
 """
 
 from collections.abc import Sequence
+from traceback import format_exception_only, walk_tb
 
 from msgspec import Struct
 
@@ -39,6 +40,10 @@ MAX_BLOCK_WRITE_BYTES = 16 * 1024 * 1024
 MAX_BLOCK_RESULT_BYTES = 8 * 1024 * 1024
 """What one block may write and return: with a batch of 4 MiB it then fits into MAX_BLOCK_BYTES, and into
 memory. The transaction that comes too late in its block fails, and may be submitted anew."""
+
+MAX_TOLD_FAULTS = 3
+MAX_FAULT_CHARACTERS = 400
+"""So much is told of a block's faults: clients can cause as many as they like."""
 
 APPLICATION_ERROR = error_result("the application raised an error")
 LIMIT_ERROR = error_result("the application broke a limit of the state or of results")
@@ -134,6 +139,9 @@ class BatchOutcome(Struct, frozen=True):
     """The state's keys that were written; `None` for a deleted one."""
     executed: list[int]
     """Positions of the transactions whose ids count as executed from this block on."""
+    faults: list[tuple[int, str]]
+    """Position and one line of what the application raised and should not, for whoever writes it: the first
+    MAX_TOLD_FAULTS. It depends on the machine, and is part of nothing that is agreed."""
 
 
 def execute_batch(
@@ -152,6 +160,7 @@ def execute_batch(
     view = BlockView(read)
     outcomes: list[bytes] = []
     executed: list[int] = []
+    faults: list[tuple[int, str]] = []
     here: set[bytes] = set()
     room = MAX_BLOCK_RESULT_BYTES
     for position, (parsed, first_height) in enumerate(zip(transactions, first_heights, strict=True)):
@@ -164,10 +173,12 @@ def execute_batch(
         else:
             here.add(parsed.id)
             executed.append(position)
-            outcome = _execute(application, view, parsed, height, time, room)
+            outcome, fault = _execute(application, view, parsed, height, time, room)
+            if fault is not None and len(faults) < MAX_TOLD_FAULTS:
+                faults.append((position, _told(fault)))
             room -= len(outcome)
         outcomes.append(outcome)
-    return BatchOutcome(outcomes, view.changes, executed)
+    return BatchOutcome(outcomes, view.changes, executed, faults)
 
 
 def _execute(
@@ -177,8 +188,9 @@ def _execute(
     height: Height,
     time: Millis,
     room: int,
-) -> bytes:
-    """Execute one transaction, keep or drop its writes, and return its result's bytes."""
+) -> tuple[bytes, BaseException | None]:
+    """Execute one transaction, keep or drop its writes; returns its result's bytes, and what the application
+    raised though it should not."""
     transaction = parsed.transaction
     context = ApplicationContext(transaction.sender, time, height, parsed.id)
     try:
@@ -192,14 +204,22 @@ def _execute(
         view.drop()
         if view.fault is not None:
             raise view.fault from None
-        return _result_of(error)
+        return _result_of(error), None if isinstance(error, Invalid | Refused) else error
     if view.fault is not None:
         raise view.fault
     if len(outcome) > room or not view.has_room():
         view.drop()
-        return NO_ROOM_RESULT
+        return NO_ROOM_RESULT, None
     view.keep()
-    return outcome
+    return outcome, None
+
+
+def _told(fault: BaseException) -> str:
+    """Return a fault as one line: what it is, and the last place outside of this file."""
+    places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(fault.__traceback__)]
+    own = [f" at {file}:{line}" for file, line in places if file != __file__]
+    what = " ".join(format_exception_only(fault)[-1].split())
+    return f"{what[:MAX_FAULT_CHARACTERS]}{own[-1] if own else ''}"
 
 
 def _result_of(error: BaseException) -> bytes:

@@ -52,6 +52,8 @@ class Executed(Struct, frozen=True):
     results: list[bytes]
     """Canonical bytes of `ledger.result.Result`, in the order of the ids."""
     result_tree: Tree
+    faults: list[tuple[TxId, str]]
+    """What the application raised though it should not, for the log: the first few."""
 
 
 class Ledger:
@@ -145,7 +147,8 @@ class Ledger:
         self._values.commit(outcome.changes)
         self._store.advance(header, hashed)
         self.head = header
-        return Executed(header, hashed, ids, outcome.results, tree)
+        faults = [(ids[position], what) for position, what in outcome.faults]
+        return Executed(header, hashed, ids, outcome.results, tree, faults)
 
     def located(self, ids: Sequence[TxId]) -> list[Height | None]:
         """Return for each id the height at which it was executed, or `None`. Raises `CorruptStore`."""

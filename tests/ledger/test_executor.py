@@ -11,6 +11,7 @@ from ledger.application import ApplicationContext, Invalid, Refused, StateReader
 from ledger.errors import StoreError, TransactionRefused
 from ledger.executor import (
     MAX_BLOCK_RESULT_BYTES,
+    MAX_TOLD_FAULTS,
     MAX_TRANSACTION_WRITE_BYTES,
     MAX_TRANSACTION_WRITES,
     execute_batch,
@@ -90,6 +91,21 @@ def test_whatever_is_raised_becomes_one_fixed_result_and_its_writes_are_dropped(
     assert found[1] == Result(ResultCode.ERROR, reason="the application raised an error")
     assert [found[0].value, found[2].value] == [b"1", b"2"]
     assert chain.ledger.read(b"other")[0] is None
+
+
+def test_whoever_wrote_the_application_is_told_what_it_raised_and_where() -> None:
+    def no_bytes(context: ApplicationContext, state: StateView) -> object:
+        return {"a": 1}
+
+    chain = scripted(bad=raising(ZeroDivisionError("a\nb")), refuses=raising(Refused("no")), odd=no_bytes)
+    transactions = [chain.transaction(payload) for payload in (b"good", b"bad", b"refuses", b"odd")]
+    faults = chain.execute(transactions).faults
+    assert [tx_id for tx_id, _ in faults] == [transactions[1].id, transactions[3].id]
+    assert faults[0][1].startswith("ZeroDivisionError: a b at ")
+    assert __file__ in faults[0][1]
+    assert "LimitBroken" in faults[1][1]
+    many = [chain.transaction(b"bad") for _ in range(MAX_TOLD_FAULTS + 5)]
+    assert len(chain.execute(many).faults) == MAX_TOLD_FAULTS
 
 
 def test_endless_recursion_is_an_error_of_the_transaction() -> None:

@@ -377,6 +377,8 @@ class Heart:
                 member=learnt.source,
                 ours=executed.block_hash.hex(),
             )
+        for tx_id, what in executed.faults:
+            self._effects.tell("application_error", Level.ERROR, tx_id=tx_id.hex(), what=what)
         self._admission.executed(executed.ids, decision.height)
         self._gateway.executed(executed, self._effects)
         self._catch_up.reached(decision.height, self._effects)

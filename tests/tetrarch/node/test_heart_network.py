@@ -1,5 +1,7 @@
 """Four hearts with the real engine and ledger, joined in memory."""
 
+import pytest
+
 from crypto.attestation import Height
 from ledger.transaction import transaction_id
 from tests.tetrarch.node.network import Network
@@ -57,6 +59,22 @@ def test_bodies_that_a_backup_misses_are_fetched() -> None:
     network.run(3_000)
     assert {len(network.executed(member)) for member in range(4)} == {20}
     assert not any(event.name == "view_change" for _, event in network.events)
+
+
+def test_what_an_application_raises_is_in_the_log_of_every_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> bytes:
+        raise ZeroDivisionError("of the application")
+
+    monkeypatch.setattr("ledger.applications.kv.KeyValueMap.execute", broken)
+    network = Network()
+    (transaction,) = network.transactions(0, 1)
+    network.submit(transaction)
+    network.run(3_000)
+    told = [
+        (member, dict(event.facts)) for member, event in network.events if event.name == "application_error"
+    ]
+    assert sorted(member for member, _ in told) == [0, 1, 2, 3]
+    assert all("ZeroDivisionError: of the application" in str(facts["what"]) for _, facts in told)
 
 
 def test_the_loss_of_the_primary_loses_and_repeats_nothing() -> None:
