@@ -132,7 +132,8 @@ def local_hosts(replicas: int, base_port: int | None = None) -> tuple[Host, ...]
             f"base port {base_port}: {replicas} replicas need {count} ports from there, up to 65535"
         )
     elif not _all_free(base_port, count):
-        raise SetupError(f"not all of the ports {base_port} to {base_port + count - 1} are free")
+        last = base_port + count - 1
+        raise SetupError(f"not all of the ports {base_port} to {last} can be used: choose another base port")
     return tuple(
         Host(LOOPBACK, base_port + 2 * member, base_port + 2 * member + 1) for member in range(replicas)
     )
@@ -157,7 +158,11 @@ def make_network(directory: Path, plan: NetworkPlan) -> Genesis:
     The directory appears with everything in it, or not at all. Raises `SetupError`, `ConfigurationError`.
     """
     check_size(len(plan.hosts), plan.development)
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    try:
+        taken = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
+    except OSError as error:
+        raise SetupError(f"{directory} cannot be made: {error.strerror or error}") from None
+    if taken:
         raise SetupError(f"{directory} exists already, and is never overwritten: choose another directory")
     directory = directory.absolute()
     password = None if plan.password_file is None else read_password(plan.password_file)

@@ -125,7 +125,8 @@ class ReplicaProcess:
                 lines = file.read().decode(errors="replace").split("\n")
         except OSError:
             return ""
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return last.removeprefix("tetrarch: ").removeprefix(f"{self.name}: ")
 
     def signal(self, number: int) -> bool:
         """Send a signal to the replica's process; returns whether there is one."""

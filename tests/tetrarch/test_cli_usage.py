@@ -11,7 +11,7 @@ from ledger.result import failed_result, ok_result
 from tests.ledger.chain_maker import Chain
 from tests.tetrarch.command_line import ran
 from tetrarch.cli import COMMANDS
-from tetrarch.cli.outcomes import verdict
+from tetrarch.cli.outcomes import advice, describe, verdict
 from tetrarch.cli.output import Exit
 from tetrarch.genesis_file import save_genesis
 from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
@@ -78,6 +78,92 @@ def test_wrong_usage_is_exit_code_2_with_a_line_and_no_traceback(
     assert result.err.strip()
     assert "Traceback" not in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["init", "x" * 300],
+        ["init", "file/net"],
+        ["node", "x" * 300],
+        ["up", "x" * 300],
+        ["status", "x" * 300],
+        ["bench", "--directory", "file"],
+        ["bench", "--directory", "nowhere"],
+        ["demo", "--directory", "x" * 300],
+        ["receipt", "verify", "x" * 300, "--genesis", "genesis.json"],
+        ["receipt", "verify", ".", "--genesis", "genesis.json"],
+        ["audit", "x" * 300, "--genesis", "genesis.json"],
+    ],
+)
+def test_what_the_operating_system_refuses_is_one_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    make_network(tmp_path / "net", NetworkPlan(local_hosts(4)))
+    (tmp_path / "net" / "genesis.json").rename(tmp_path / "genesis.json")
+    result = ran(*arguments)
+    assert result.code == 2
+    assert len(result.err.splitlines()) == 1
+    assert "there is no such file" not in result.err
+
+
+def test_no_room_for_what_is_printed_is_one_line(stopped: Path) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tetrarch", "down", str(stopped)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == Exit.USAGE
+    assert ended.stderr == "tetrarch: writing or reading failed: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_streams_that_the_caller_closed_do_no_harm(stopped: Path, closed: str) -> None:
+    # The event loop opens descriptors of its own: none may get the number of a standard stream.
+    program = f'exec "$0" -m tetrarch status "$1" {closed}'
+    ended = subprocess.run(
+        ["sh", "-c", program, sys.executable, str(stopped)], capture_output=True, check=False
+    )
+    assert ended.returncode == Exit.UNREACHABLE
+
+
+@pytest.mark.parametrize(("value", "color"), [("1", False), ("", None)])
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch, value: str, color: bool | None) -> None:
+    seen = []
+    monkeypatch.setenv("NO_COLOR", value)
+    monkeypatch.setattr("tetrarch.cli.cli.main", lambda *_, **named: seen.append(named["color"]))
+    ran("--version")
+    assert seen == [color]
+
+
+@pytest.mark.parametrize("key", ["\udcff", "k" * 257])
+def test_a_key_that_no_state_holds_is_wrong_usage(stopped: Path, key: str) -> None:
+    result = ran("get", str(stopped), key)
+    assert (result.code, result.err.startswith("tetrarch: KEY:")) == (2, True)
+
+
+def test_a_network_that_does_not_run_tells_how_to_start_it(stopped: Path) -> None:
+    for arguments in (["status"], ["get"], ["tx", "submit"]):
+        given = [*arguments, str(stopped), *(["{}"] if "submit" in arguments else ["a"])]
+        assert "tetrarch up DIR" in ran(*given[: 2 if arguments == ["status"] else None]).err
+
+
+def test_commands_to_be_copied_are_quoted(tmp_path: Path) -> None:
+    net = tmp_path / "a network"
+    assert f"tetrarch up '{net}'" in ran("init", str(net)).out
+
+
+def test_an_unknown_outcome_says_what_can_be_done() -> None:
+    unknown = {"line": 1, "tx_id": "00" * 32, "outcome": "unknown", "code": "unknown", "reason": "late"}
+    assert describe(unknown).startswith("unknown: late")
+    assert "tetrarch tx get DIR 0000" in advice(unknown, keyed=False)
+    assert "same command" in advice(unknown, keyed=True)
+    assert advice({**unknown, "outcome": "refused"}, keyed=False) == ""
 
 
 @pytest.fixture

@@ -7,12 +7,22 @@ wrong arguments cost nothing more than click.
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 import click
 
-from tetrarch.cli.output import INTERRUPTED, Exit, Stop, error_line, exit_code_of
+from tetrarch.cli.output import (
+    INTERRUPTED,
+    NOT_RUNNING,
+    Exit,
+    Stop,
+    colours,
+    error_line,
+    exit_code_of,
+    system_line,
+)
 
 COMMANDS = {
     "init": ("tetrarch.cli.init:init", "Make a network: keys, certificates, configuration."),
@@ -76,7 +86,7 @@ def cli() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     try:
-        code: Any = cli.main(arguments, prog_name="tetrarch", standalone_mode=False)
+        code: Any = cli.main(arguments, prog_name="tetrarch", standalone_mode=False, color=colours())
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -87,18 +97,50 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"tetrarch: {stop}", err=True)
         return stop.code
     except BrokenPipeError:
-        # Who reads has seen enough; without this, the interpreter would complain once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()  # who reads has seen enough
         return Exit.INCOMPLETE
     except Exception as error:
         known = exit_code_of(error)
+        if known is None and isinstance(error, OSError):
+            return _system_error(error)
         if known is None:
             raise
         click.echo(f"tetrarch: {error_line(error)}", err=True)
+        if known == Exit.UNREACHABLE:
+            click.echo(NOT_RUNNING, err=True)
         return known
     return code if isinstance(code, int) else Exit.FINE
 
 
+def _system_error(error: OSError) -> int:
+    """Tell what the operating system refused: a file of the user's, or room for what is printed."""
+    with suppress(OSError):
+        click.echo(f"tetrarch: {system_line(error)}", err=True)
+    if error.filename is None:
+        _silence()
+    return Exit.USAGE
+
+
+def _silence() -> None:
+    """Let nothing more be printed: else the interpreter would complain once more at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_standard_streams() -> None:
+    """Connect to nobody what the caller closed of stdin, stdout and stderr: else the next file or socket that
+    is opened would take its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
 def main() -> None:
     """The console script."""
+    _open_standard_streams()
     sys.exit(run())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tetrarch.cli.connect import network_argument, reading_client, timeout_option
-from tetrarch.cli.output import Exit, json_option, print_json
+from tetrarch.cli.output import Exit, fail, json_option, print_json
 
 if TYPE_CHECKING:
     from tetrarch.client.reading import Verified
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 @network_argument
 @click.argument("key", metavar="KEY")
 @click.option(
-    "--min-height", type=click.IntRange(0), default=0, help="As of this block or a later one (a receipt's)."
+    "--min-height",
+    type=click.IntRange(0, 2**53 - 1),
+    default=0,
+    help="As of this block or a later one (a receipt's).",
 )
 @timeout_option
 @json_option
@@ -27,7 +30,15 @@ def get(directory: Path, key: str, min_height: int, timeout: float | None, as_js
 
     Exit code 1 if the key is proven to be absent.
     """
+    from tetrarch.client.reading import key_bytes
     from tetrarch.event_loop import run
+
+    try:
+        # What the shell gave, also where its locale is not UTF-8.
+        key = key.encode("utf-8", "surrogateescape").decode()
+        key_bytes(key)
+    except ValueError as error:
+        fail(Exit.USAGE, f"KEY: {error}")
 
     async def work() -> "Verified":
         async with reading_client(directory) as client:

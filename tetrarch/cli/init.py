@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tetrarch.cli.output import Exit, fail, json_option, print_json
+from tetrarch.cli.output import Exit, fail, json_option, print_json, shell
 from tetrarch.layout import CLIENT_FILE, GENESIS_FILE
 
 if TYPE_CHECKING:
@@ -151,12 +151,13 @@ def _tell(directory: Path, plan: "NetworkPlan", genesis: "Genesis", *, local: bo
         click.echo("  TESTING: emulated malicious replicas may take part in this chain")
     click.echo("\nNext:")
     if local:
-        click.echo(f"  tetrarch up {directory}")
-        click.echo(f"  tetrarch tx submit {directory} '{EXAMPLES.get(genesis.application, '{…}')}'")
-        click.echo(f"  tetrarch status {directory}")
+        where = shell(directory)
+        click.echo(f"  tetrarch up {where}")
+        click.echo(f"  tetrarch tx submit {where} '{EXAMPLES.get(genesis.application, '{…}')}'")
+        click.echo(f"  tetrarch status {where}")
     else:
         click.echo(f"  copy {directory}/genesis.json, certificates/ and its own directory to each host, then")
-        click.echo(f"  tetrarch node {directory}/NAME, on each host")
+        click.echo(f"  tetrarch node {shell(directory)}/NAME, on each host")
 
 
 EXAMPLES = {

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tetrarch.cli.output import Exit
+from tetrarch.cli.output import NOT_RUNNING, Exit
 
 if TYPE_CHECKING:
     from tetrarch.client.outcome import Outcome
@@ -86,7 +86,23 @@ def describe(row: Row) -> str:
         return f"executed at height {row['height']}{result}\n  {tx_id}"
     if kind == "failed":
         return f"refused by the application at height {row['height']}: {row['reason']}\n  {tx_id}"
-    return f"{kind} ({row.get('code')}): {row.get('reason')}\n  {tx_id}".rstrip()
+    code = "" if row.get("code") == kind else f" ({row.get('code')})"
+    return f"{kind}{code}: {row.get('reason')}\n  {tx_id}".rstrip()
+
+
+def advice(row: Row, keyed: bool) -> str:
+    """Return what can be done about one transaction whose outcome is not known; empty where it is.
+
+    `keyed`: it has an idempotency key.
+    """
+    kind = kind_of(row)
+    if kind == "unreachable":
+        return NOT_RUNNING
+    if kind != "unknown":
+        return ""
+    if keyed:
+        return "The same command again asks for its outcome, and executes it once at most."
+    return f"It may still be executed: `tetrarch tx get DIR {row['tx_id']}` tells what became of it."
 
 
 def _value(value: bytes) -> Any:

@@ -4,6 +4,8 @@ Nothing heavy is imported here: every start of the command line passes through.
 """
 
 import json
+import os
+import shlex
 import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
 
@@ -55,6 +59,17 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr, highlight=False, soft_wrap=not _is_terminal(stderr))
 
 
+def tell(screen: "Console", line: str, indent: str = "") -> None:
+    """Print a line of plain text: on a terminal wrapped between words, elsewhere whole."""
+    if not screen.is_terminal:
+        screen.print(indent + line, markup=False, soft_wrap=True)
+        return
+    from rich.padding import Padding
+    from rich.text import Text
+
+    screen.print(Padding(Text(line), (0, 0, 0, len(indent)), expand=False))
+
+
 def _is_terminal(stderr: bool) -> bool:
     return (sys.stderr if stderr else sys.stdout).isatty()
 
@@ -77,6 +92,29 @@ def fail(code: Exit, line: str) -> NoReturn:
 def error_line(error: BaseException) -> str:
     """Return an error as one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+NOT_RUNNING = "Start the replicas with `tetrarch up DIR`; `tetrarch status DIR` tells which of them answer."
+"""What to do where too few replicas can be reached."""
+
+
+def shell(path: "Path") -> str:
+    """Return a path as it is typed in a command."""
+    return shlex.quote(str(path))
+
+
+def system_line(error: OSError) -> str:
+    """Return as one line what the operating system refused: the file, if it names one, and why."""
+    cause = error.strerror or str(error)
+    if error.filename is None:
+        return f"writing or reading failed: {cause}"
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    return f"{name}: {cause}"
+
+
+def colours() -> bool | None:
+    """Whether to print colours: never with NO_COLOR (no-color.org), else as the terminal decides."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def exit_code_of(error: Exception) -> Exit | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tetrarch.cli.connect import ask_password
-from tetrarch.cli.output import Exit, end_like_interrupt, error_line, fail, json_option, print_json
+from tetrarch.cli.output import Exit, end_like_interrupt, error_line, fail, json_option, print_json, shell
 from tetrarch.layout import CLIENT_FILE, CLIENT_KEY, LOG_FILE
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def up(directory: Path, timeout: float, as_json: bool) -> int:
                     "pid": replica.pid_number(),
                     "reachable": report.reply is not None,
                     "log": str(replica.log),
-                    "cause": report.cause,
+                    "cause": report.cause and (replica.last_words() or report.cause),
                 }
                 for replica, report in zip(network.replicas, reports, strict=True)
             ]
@@ -59,7 +59,7 @@ def up(directory: Path, timeout: float, as_json: bool) -> int:
         return Exit.UNREACHABLE
     if not as_json:
         click.echo(f"\nAll {len(reports)} replicas answer. Logs: {directory}/replica-*/{LOG_FILE}")
-        click.echo(f"Stop them with: tetrarch down {directory}")
+        click.echo(f"Stop them with: tetrarch down {shell(directory)}")
     return Exit.FINE
 
 
@@ -139,7 +139,7 @@ def dev(application: str, replicas: int, keep: bool, as_json: bool) -> int:
         end_like_interrupt()
         plan = NetworkPlan(local_hosts(replicas), application=application, development=True)
         with throw_away(home / "net", plan) as (network, genesis):
-            _tell_dev(network, genesis, as_json)
+            _tell_dev(network, genesis, as_json, keep)
             with suppress(KeyboardInterrupt):
                 while True:
                     time.sleep(3600)
@@ -155,7 +155,7 @@ def dev(application: str, replicas: int, keep: bool, as_json: bool) -> int:
     return Exit.FINE
 
 
-def _tell_dev(network: "LocalNetwork", genesis: "Genesis", as_json: bool) -> None:
+def _tell_dev(network: "LocalNetwork", genesis: "Genesis", as_json: bool, keep: bool) -> None:
     from tetrarch.cli.init import EXAMPLES
 
     directory = network.directory
@@ -179,9 +179,9 @@ def _tell_dev(network: "LocalNetwork", genesis: "Genesis", as_json: bool) -> Non
     for name, address in client_addresses(client):
         click.echo(f"  {name}  {address}")
     example = EXAMPLES.get(genesis.application, "{…}")
-    click.echo(f"  try     tetrarch tx submit {directory} '{example}'")
+    click.echo(f"  try     tetrarch tx submit {shell(directory)} '{example}'")
     click.echo(f"  python  Client.open({str(client)!r})")
-    click.echo("Ctrl-C stops it and removes it.")
+    click.echo("Ctrl-C stops it." if keep else "Ctrl-C stops it and removes it.")
 
 
 def client_addresses(client: Path) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tetrarch.cli.output import Exit, console, json_option, print_json
+from tetrarch.cli.output import NOT_RUNNING, Exit, console, json_option, print_json
 
 if TYPE_CHECKING:
     from tetrarch.client.states import ReplicaStatus
@@ -36,6 +36,7 @@ def status(directory: Path, as_json: bool) -> int:
         show(reports)
     reached = sum(report.reply is not None for report in reports)
     if reached < Quorums.byzantine(len(reports)).weak:
+        click.echo(NOT_RUNNING, err=True)
         return Exit.UNREACHABLE
     return Exit.FINE if reached == len(reports) else Exit.INCOMPLETE
 

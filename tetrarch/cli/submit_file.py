@@ -11,7 +11,7 @@ import click
 
 from tetrarch.cli.connect import writing_client
 from tetrarch.cli.outcomes import Row, kind_of, line_row, verdict
-from tetrarch.cli.output import console, print_json
+from tetrarch.cli.output import console, print_json, tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +61,11 @@ class Tally:
     def total(self) -> int:
         """All lines so far."""
         return self.kinds.total()
+
+    @property
+    def untold(self) -> int:
+        """Lines that were not executed as asked, and not told to people one by one."""
+        return self.total - self.kinds["executed"] - self.told
 
     def percentile(self, share: float) -> float:
         """Return a latency in ms that `share` of the transactions did not exceed."""
@@ -141,7 +146,7 @@ async def tell_people(
             kind = tally.add(line, row)
             if kind != "executed" and tally.kinds[kind] <= shown:
                 tally.told += 1
-                progress.console.print(indent + refused_line(row, kind), markup=False, soft_wrap=True)
+                tell(progress.console, refused_line(row, kind), indent)
             executed = tally.kinds["executed"]
             progress.update(task, completed=tally.total, executed=executed, refused=tally.total - executed)
             if also is not None:
@@ -174,9 +179,8 @@ def progress_bar(screen: "Console") -> "Progress":
 def show_summary(tally: Tally) -> None:
     """Print how it went."""
     summary = tally.summary()
-    more = tally.total - tally.kinds["executed"] - tally.told
-    if more > 0:
-        click.echo(f"… and {more} more lines like these: --json tells all of them")
+    if tally.untold:
+        click.echo(f"… and {tally.untold} more lines like these: --json tells all of them")
     kinds = ("executed", "failed", "refused", "expired", "unknown", "unreachable")
     counts = ", ".join(f"{summary[kind]} {kind}" for kind in kinds if summary[kind])
     known = f" ({tally.remembered} of them by an earlier run)" if tally.remembered else ""

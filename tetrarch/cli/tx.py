@@ -14,7 +14,7 @@ from tetrarch.cli.connect import (
     timeout_option,
     writing_client,
 )
-from tetrarch.cli.outcomes import describe, kind_of, outcome_row, verdict
+from tetrarch.cli.outcomes import advice, describe, kind_of, outcome_row, verdict
 from tetrarch.cli.output import Exit, fail, json_option, print_json
 
 if TYPE_CHECKING:
@@ -130,6 +130,8 @@ def _submit_one(
         click.echo(describe(row))
         if save_receipt is not None and outcome.status == "committed":
             click.echo(f"receipt saved: {save_receipt}")
+    if what_to_do := advice(row, submission.idempotency_key is not None):
+        click.echo(what_to_do, err=True)
     return verdict([kind_of(row)])
 
 
@@ -140,6 +142,8 @@ def _submit_one(
 @json_option
 def get_transaction(directory: Path, tx_id: str, timeout: float | None, as_json: bool) -> int:
     """Show what became of the transaction with the id TXID, proven by replicas."""
+    from tetrarch.client.outcome import Outcome
+    from tetrarch.errors import OutcomeUnknown
     from tetrarch.event_loop import run
 
     wanted = parse_id(tx_id)
@@ -148,7 +152,11 @@ def get_transaction(directory: Path, tx_id: str, timeout: float | None, as_json:
         async with reading_client(directory) as client:
             return await client.outcome(wanted, timeout)
 
-    row = outcome_row(1, run(work()))
+    try:
+        outcome = run(work())
+    except OutcomeUnknown as unknown:
+        outcome = Outcome(0, wanted, "unknown", error=unknown)
+    row = outcome_row(1, outcome)
     if as_json:
         print_json(row)
     else:
