@@ -1,5 +1,6 @@
 """The demo's own bookkeeping finds what it is there to find; the example journal is what its maker makes."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ledger.errors import StoreError
 from ledger.result import Result, ResultCode
 from tests.processes.running import json_of
 from tests.tetrarch.command_line import ran
-from tetrarch.cli.demo import MARK
+from tetrarch.cli.demo import MARK, OUTCOMES
 from tetrarch.client.following import BlockEvent, Executed
 from tetrarch.demo.books import Books, BooksDiffer
 from tetrarch.demo.damage import copy_and_flip
@@ -105,3 +106,18 @@ def test_the_whole_story_holds(tmp_path: Path) -> None:
     assert facts["view_change_s"] > 0
     assert facts["found"]["what"]
     assert Path(facts["receipt"]).is_file()
+    rows = [json.loads(line) for line in (tmp_path / "demo" / OUTCOMES).read_text().splitlines()]
+    assert len(rows) == facts["lines"]
+    refused = [row["line"] for row in rows if row["outcome"] == "refused"]
+    assert len(refused) == facts["refused_lines"]
+    assert refused == sorted(refused)
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_a_journal_of_which_nothing_is_executed_ends_in_a_line(tmp_path: Path) -> None:
+    journal = tmp_path / "other.jsonl"
+    journal.write_text('{"op": "put", "key": "a", "value": "1"}\n' * 5)
+    result = ran("demo", "--directory", str(tmp_path / "demo"), "--journal", str(journal))
+    assert result.code == 1
+    assert result.err.startswith("tetrarch: no line of the journal was executed")

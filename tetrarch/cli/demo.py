@@ -1,6 +1,8 @@
 """`tetrarch demo`: the whole story in one run, told on the terminal or as JSON."""
 
+import json
 import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tetrarch.cli.output import Exit, console, end_like_interrupt, error_line, fail, json_option, print_json
+from tetrarch.cli.output import (
+    Exit,
+    console,
+    end_like_interrupt,
+    error_line,
+    fail,
+    json_option,
+    print_json,
+    shell,
+    tell,
+)
 from tetrarch.layout import LOG_FILE, STORE
 
 if TYPE_CHECKING:
@@ -20,6 +32,9 @@ MARK = ".tetrarch-demo"
 """Stands in a directory that a demo made, which the next one may therefore replace."""
 
 JOURNAL = Path("examples/journal.jsonl")
+
+OUTCOMES = "outcomes.jsonl"
+"""What became of every line, as `tetrarch tx submit --json` tells it."""
 
 
 @click.command()
@@ -111,6 +126,7 @@ def _tell(story: "Story") -> None:
     try:
         steps.start(story, network)
         receipt = run(_with_client(story, network))
+        _write_outcomes(story)
         steps.bring_back(story, network)
         proofs.verify_receipt(story, receipt)
         proofs.audit_all(story, network, audit_store)
@@ -118,6 +134,14 @@ def _tell(story: "Story") -> None:
         steps.summarize(story, network)
     finally:
         network.stop()
+
+
+def _write_outcomes(story: "Story") -> None:
+    from tetrarch.cli.outcomes import line_row
+
+    with (story.directory / OUTCOMES).open("w", encoding="utf-8") as file:
+        for line in sorted(story.outcomes, key=lambda each: each.line):
+            file.write(json.dumps(line_row(line), ensure_ascii=False) + "\n")
 
 
 async def _with_client(story: "Story", network: Any) -> Path:
@@ -174,7 +198,7 @@ class _Teller:
 
     def say(self, line: str) -> None:
         """Show a detail."""
-        self._console.print(f"   {line}", markup=False, soft_wrap=True)
+        tell(self._console, line, "   ")
 
     async def follow(
         self,
@@ -185,10 +209,10 @@ class _Teller:
         """Show progress, and some of the refused lines."""
         from tetrarch.cli.submit_file import Tally, tell_people
 
-        screen = self._console
-        await tell_people(
-            outcomes, Tally(), journal, lambda line, _: also(line), REFUSALS_SHOWN, "   ", screen
-        )
+        screen, tally = self._console, Tally()
+        await tell_people(outcomes, tally, journal, lambda line, _: also(line), REFUSALS_SHOWN, "   ", screen)
+        if tally.untold:
+            self.say(f"… and {tally.untold} more refused lines, each with its number in {OUTCOMES}")
 
 
 REFUSALS_SHOWN = 8
@@ -226,12 +250,24 @@ def _show_summary(story: "Story") -> None:
         ("network", str(story.net)),
         ("stores", f"{story.net}/replica-*/{STORE}"),
         ("logs", f"{story.net}/replica-*/{LOG_FILE}"),
+        ("outcomes", str(story.directory / OUTCOMES)),
         ("receipt", facts["receipt"]),
         ("flipped", facts["flipped"]["file"]),
-        ("again", f"tetrarch up {story.net}; tetrarch tx submit {story.net} --file F.jsonl"),
     )
     for row in rows:
         table.add_row(*row)
     screen = console()
     screen.print("\n[bold green]Everything held.[/]")
     screen.print(table)
+    screen.print("\nOn with the same network:")
+    for command in _commands(story.net):
+        screen.print(f"  {command}", markup=False, soft_wrap=True)
+
+
+def _commands(net: Path) -> "Iterator[str]":
+    activate = Path(sys.executable).with_name("activate")
+    if shutil.which("tetrarch") is None and activate.is_file():
+        yield f". {shell(activate)}"
+    yield f"tetrarch up {shell(net)}"
+    yield f"tetrarch tx submit {shell(net)} --file F.jsonl"
+    yield f"tetrarch down {shell(net)}"

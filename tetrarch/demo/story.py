@@ -205,6 +205,7 @@ async def check_books(story: Story, client: AsyncClient) -> None:
             for line in story.outcomes
             if line.outcome is not None and line.outcome.status == "committed"
         }
+        story.require(bool(acknowledged), "no line of the journal was executed: `assets` knows none of them")
         books, head = await _follow(client, acknowledged)
         lost = [tx_id for tx_id, height in acknowledged.items() if books.executed.get(tx_id) != height]
         story.require(not lost, f"{len(lost)} acknowledged transactions are not on the ledger")
