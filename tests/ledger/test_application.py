@@ -1,6 +1,7 @@
 """How an application is found, and how payloads are read."""
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -9,6 +10,7 @@ from msgspec import Struct
 from ledger.application import Invalid, PayloadDecoder, canonical_json, load_application
 from ledger.applications.kv import KeyValueMap
 from ledger.errors import ApplicationError
+from tests.ledger.states import DictState, context
 
 
 class Own:
@@ -39,6 +41,21 @@ class NoParameters:
 def test_a_module_that_is_not_found_says_where_it_is_looked_for() -> None:
     with pytest.raises(ApplicationError, match=r"No module named 'no_such_module'.*PYTHONPATH"):
         load_application("no_such_module:Own", {})
+
+
+def test_the_readmes_application_does_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    source = text.partition("In a file `counter.py`:\n\n```python\n")[2].partition("```")[0]
+    module = ModuleType("readme_counter")
+    exec(source, module.__dict__)
+    monkeypatch.setitem(sys.modules, "readme_counter", module)
+    counter = load_application("readme_counter:Counter", {"step": "2"})
+    with pytest.raises(Invalid, match="name"):
+        counter.check(b"{}")
+    counter.check(b'{"name":"alice"}')
+    state = DictState()
+    assert [counter.execute(context(), b'{"name":"alice"}', state) for _ in range(2)] == [b"2", b"4"]
+    assert state.get(b"count/alice") == b"4"
 
 
 @pytest.fixture
