@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ledger.audit.audit import Options, audit_path
 from ledger.audit.compare import Comparison, compare
-from ledger.audit.reader import StoreChanged, open_for_audit
+from ledger.audit.reader import StoreChanged, holds_store, open_for_audit
 from ledger.audit.report import Report, Verdict
 from ledger.errors import ApplicationError, StoreError
 from ledger.genesis import Genesis
@@ -26,25 +26,35 @@ from tetrarch.layout import NODE_FILE, STORE
 COMPARE_ATTEMPTS: Final = 5
 """A running replica merges its files now and then, seldom twice within one comparison."""
 
-CURRENT: Final = "CURRENT"
-"""The file that every RocksDB directory has."""
-
 
 def stores_of(paths: Sequence[Path]) -> list[Path]:
     """Return the stores that paths mean: stores themselves, replicas' directories, or whole networks.
 
-    Raises `ConfigurationError` for a path that means none.
+    Raises `ConfigurationError` for a path that means none, and for a network in which a replica has none:
+    what was not audited must not go unnoticed.
     """
     found: list[Path] = []
     for path in paths:
-        replicas = sorted(file.parent for file in path.glob(f"*/{NODE_FILE}")) if path.is_dir() else []
-        candidates = [path, path / STORE, *(replica / STORE for replica in replicas)]
-        stores = [candidate for candidate in candidates if (candidate / CURRENT).is_file()]
-        if not stores:
-            what = "holds no store" if path.exists() else "there is no such directory"
-            raise ConfigurationError(path, "", what)
-        found += [store for store in stores if store not in found]
+        try:
+            found += [store for store in _stores_in(path) if store not in found]
+        except StoreError as error:
+            raise ConfigurationError(path, "", str(error)) from None
     return found
+
+
+def _stores_in(path: Path) -> list[Path]:
+    stores = [candidate for candidate in (path, path / STORE) if holds_store(candidate)]
+    replicas = sorted(file.parent for file in path.glob(f"*/{NODE_FILE}")) if path.is_dir() else []
+    in_network = [replica / STORE for replica in replicas if holds_store(replica / STORE)]
+    if in_network and len(in_network) < len(replicas):
+        without = next(replica for replica in replicas if replica / STORE not in in_network)
+        what = "holds no store: give the paths of those that are to be audited"
+        raise ConfigurationError(without, "", what)
+    if not (stores or in_network):
+        raise ConfigurationError(
+            path, "", "holds no store" if path.exists() else "there is no such directory"
+        )
+    return stores + in_network
 
 
 def audit_store(
@@ -92,9 +102,7 @@ def compare_stores(paths: Sequence[Path], genesis_path: Path) -> Comparison:
     Raises `ConfigurationError`: fewer than two stores, or one that cannot be opened at all.
     """
     genesis = load_genesis(genesis_path)
-    stores = stores_of(paths)
-    if len(stores) < 2:
-        raise ConfigurationError(stores[0], "", "is a single store: comparing takes two")
+    stores = require_two(paths)
     for _ in range(COMPARE_ATTEMPTS):
         try:
             return _compared(stores, genesis)
@@ -102,7 +110,16 @@ def compare_stores(paths: Sequence[Path], genesis_path: Path) -> Comparison:
             continue
         except (StoreError, UnknownEngine) as error:
             raise ConfigurationError(stores[0], "", str(error)) from None
-    raise ConfigurationError(stores[0], "", "the stores keep changing: stop their replicas first")
+    what = "files are missing, or change all the time: stop the replicas first"
+    raise ConfigurationError(stores[0], "", f"cannot be compared: {what}")
+
+
+def require_two(paths: Sequence[Path]) -> list[Path]:
+    """Return the stores that `paths` mean. Raises `ConfigurationError` where there are not two to compare."""
+    stores = stores_of(paths)
+    if len(stores) < 2:
+        raise ConfigurationError(stores[0], "", "is a single store: comparing takes two")
+    return stores
 
 
 def _compared(stores: Sequence[Path], genesis: Genesis) -> Comparison:

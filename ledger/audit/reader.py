@@ -148,6 +148,17 @@ class StoreView:
 BUSY = "A running replica replaces its files: audit a copy of its store, or stop it meanwhile"
 
 
+_STORED = re.compile(rf"CURRENT|{re.escape(SYNC_MARK)}|MANIFEST-\d+|\d+\.(?:sst|log)")
+
+
+def holds_store(path: Path) -> bool:
+    """Return whether any file of a store is in `path`: damage may have taken each of them, `CURRENT` too.
+
+    Raises `StoreError` where the directory cannot be read.
+    """
+    return path.is_dir() and any(map(_STORED.fullmatch, _names(path)))
+
+
 @contextmanager
 def open_for_audit(path: Path, name: str | None = None) -> Iterator[OpenedStore]:
     """Open the store in directory `path`, whether or not a replica is running on it; nothing there is
@@ -156,7 +167,7 @@ def open_for_audit(path: Path, name: str | None = None) -> Iterator[OpenedStore]
     The view is of one moment. `name` stands for the store in faults. Raises `StoreError` where there is no
     store, or it cannot be read for reasons that are not its own.
     """
-    if not path.is_dir() or not any(map(_belongs, _names(path))):
+    if not holds_store(path):
         raise StoreError(f"there is no store at {path}")
     with tempfile.TemporaryDirectory(prefix="tetrarch-audit-") as scratch:
         opened = _open_mirrored(path, Path(scratch), name or str(path))

@@ -153,3 +153,35 @@ def test_two_histories_of_one_chain_are_told_apart_and_their_author_is_blamed(tm
 def test_comparing_takes_two_stores(net: Path) -> None:
     result = ran("audit", str(net), "--genesis", str(net / "genesis.json"), "--compare")
     assert result.code == 2
+
+
+@pytest.fixture
+def two(net: Path, tmp_path: Path) -> Path:
+    """What looks like a network of two replicas, both with the same store."""
+    for name in ("replica-0", "replica-1"):
+        shutil.copytree(net / "replica-0", tmp_path / "two" / name)
+    return tmp_path / "two"
+
+
+def test_a_store_whose_first_file_is_gone_is_invalid_and_not_passed_over(net: Path, two: Path) -> None:
+    (two / "replica-1" / "store" / "CURRENT").unlink()
+    for path in (two, two / "replica-1"):
+        code, report = audited(net, str(path))
+        assert (code, report["verdict"]) == (1, "invalid")
+
+
+def test_a_replica_without_a_store_does_not_go_unnoticed(net: Path, two: Path) -> None:
+    shutil.rmtree(two / "replica-1" / "store")
+    result = ran("audit", str(two), "--genesis", str(net / "genesis.json"))
+    assert result.code == 2
+    assert "replica-1: holds no store" in result.err
+
+
+def test_what_was_audited_is_told_also_where_comparing_fails(net: Path, two: Path) -> None:
+    for file in (two / "replica-1" / "store").glob("*.sst"):
+        file.unlink()
+    result = ran("audit", str(two), "--genesis", str(net / "genesis.json"), "--compare")
+    assert result.code == 1
+    assert "VALID" in result.out.splitlines()[0]
+    assert "INVALID" in result.out
+    assert "cannot be compared" in result.err

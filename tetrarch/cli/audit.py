@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tetrarch.cli.output import Exit, console, json_option, print_json
+from tetrarch.cli.output import Exit, console, error_line, json_option, print_json
 
 if TYPE_CHECKING:
     from ledger.audit.compare import Comparison
@@ -59,8 +59,11 @@ def audit(
     """
     from ledger.audit.audit import Options
     from ledger.audit.report import Level, Verdict
-    from tetrarch.auditing import audit_stores, compare_stores, worst
+    from tetrarch.auditing import audit_stores, compare_stores, require_two, worst
+    from tetrarch.errors import ConfigurationError
 
+    if compare:
+        require_two(paths)
     with _progress(as_json) as (begin, progress), _stopped_by_interrupt() as stopped:
         options = Options(
             level={each.word: each for each in Level}[level],
@@ -69,8 +72,13 @@ def audit(
             stop=lambda: bool(stopped),
         )
         reports = audit_stores(paths, genesis, options, resume, begin)
-    comparison = compare_stores(paths, genesis) if compare else None
     verdict = worst(reports)
+    try:
+        comparison = compare_stores(paths, genesis) if compare else None
+    except ConfigurationError as error:
+        # What the audits found must not be lost over it.
+        click.echo(f"tetrarch: {error_line(error)}", err=True)
+        comparison, verdict = None, verdict if verdict is Verdict.INVALID else Verdict.INCOMPLETE
     if comparison is not None and comparison.verdict is Verdict.INVALID:
         verdict = Verdict.INVALID
     if as_json:
