@@ -1,7 +1,8 @@
 """Verified reads and receipts by id: what is proven, how fresh it is, and who is asked next."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,12 +12,14 @@ import tetrarch
 from crypto.attestation import Height
 from crypto.batch import Millis
 from crypto.keys import Signature
+from crypto.roster import MemberId
 from ledger.block import Block
 from ledger.transaction import sign_transaction
 from tests.ledger.chain_maker import CLIENT_KEY, START
 from tests.tetrarch.client import replicas as liars
-from tests.tetrarch.client.replicas import FAST, Network, Pipe, Replica, Silent
+from tests.tetrarch.client.replicas import FAST, Dialling, Network, Pipe, Replica, Silent
 from tests.tetrarch.client.running import run
+from tetrarch import AsyncClient
 from tetrarch.wire import AskAttestation, AskRead, Attested, ReadReply
 
 
@@ -70,6 +73,26 @@ async def test_a_height_that_nobody_has_reached_is_counted_in_replies() -> None:
         with pytest.raises(tetrarch.NotEnoughReplies) as caught:
             await client.get("a", min_height=9, timeout=0.3)
     assert str(caught.value).startswith("1 replies, 2 are needed")
+
+
+class Slow(Dialling):
+    """Holds up the event loop for longer than a connection may take, as a busy machine does."""
+
+    async def dial(self, member: MemberId, receive: Callable[[bytes], None]) -> Pipe:
+        for _ in range(5):  # until the client waits
+            await asyncio.sleep(0)
+        time.sleep(0.04)  # noqa: ASYNC251  # that is the point
+        return await super().dial(member, receive)
+
+
+@run
+async def test_replicas_that_are_there_when_the_time_is_up_are_used() -> None:
+    network = Network()
+    async with network.client() as client:
+        await client.submit(put("a"))
+    tuning = msgspec.structs.replace(FAST, connect_timeout_ms=20)
+    async with AsyncClient(network.trust, CLIENT_KEY, Slow(network), tuning=tuning) as client:
+        assert (await client.get("a")).value == "1"
 
 
 class OtherValue(Replica):
