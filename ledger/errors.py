@@ -44,8 +44,8 @@ class CorruptStore(StoreError):
 
 REMEDY = (
     "What does not verify is not served. Move the store aside, keep it for the audit, and start with an "
-    "empty one and restored_from_backup = true in node.toml: the replica fetches the chain from the others, "
-    "and votes again when that is safe"
+    "empty one and restored_from_backup = true in node.toml, for that start: the replica fetches the chain "
+    "from the others, and votes again when that is safe"
 )
 """What whoever runs a replica does about a corrupt store. Without its votes it must not vote at once: that is
 what the setting, of its node.toml, says."""
