@@ -182,6 +182,8 @@ class Timers:
     """When the view is suspected for it; set once it was relayed."""
     stalled_since: Millis | None = None
     """Since when the lowest proposal that is not executed has been waiting."""
+    deceived: bool = False
+    """Whether this view's primary proposed another batch here than was decided: it is suspected at once."""
     time_wanted_since: Millis | None = None
     """Since when the ledger's time has had to move, for a client's sake."""
     view_change_deadline: Millis | None = None

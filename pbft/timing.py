@@ -4,7 +4,7 @@ A timer runs for the oldest request that both sides must find admissible, counte
 relayed to the primary, and for the lowest proposal that is not executed, which also watches over the
 requests in proposals. When the tracked request is settled, or is in a proposal, another one is tracked: so
 a censored request is the oldest one sooner or later, and neither a long queue in an honest primary's pool
-nor a slow machine deposes anybody (rules 12 and 33).
+nor a slow machine deposes anybody (rules 12 and 33). A primary that is seen to lie is suspected at once.
 """
 
 from consensus.contract import Now, Relay, Request
@@ -121,6 +121,8 @@ def _watch_progress(state: State, now: Now) -> None:
 def _suspicion_at(state: State) -> Millis | None:
     """Return the first moment at which this replica would suspect its view."""
     timers = state.timers
+    if timers.deceived:
+        return Millis(0)
     first = timers.request_deadline
     if timers.view_change_deadline is not None and (first is None or timers.view_change_deadline < first):
         first = timers.view_change_deadline

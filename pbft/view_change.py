@@ -105,6 +105,7 @@ def _reset_timers(state: State, now: Now) -> None:
     timers.tracked = timers.relay_at = timers.request_deadline = None
     timers.stalled_since = timers.time_wanted_since = None
     timers.view_change_deadline = timers.suspected_at = None
+    timers.deceived = False
     timers.status_at = Millis(now.monotonic + state.tuning.status_period_ms)
 
 

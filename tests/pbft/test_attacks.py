@@ -353,3 +353,29 @@ def test_a_members_question_shown_again_by_a_liar_uses_up_no_answers_to_its_othe
         b.hear(question)
     b.hear(b.sign(1, FetchProposal(second.sequence, second.digest)))
     assert [answer.sequence for answer in b.said(Proposal)] == [1, 2]
+
+
+def test_a_request_named_only_in_proposals_that_the_others_never_saw_makes_its_primary_suspected() -> None:
+    """Each backup in turn is shown a batch with the request where the others decide on another."""
+    b = Bench(me=2, limits=Limits(checkpoint_interval=64, window=128), request_timeout_ms=1000)
+    b.submit(7)
+    for sequence in range(1, 40):
+        for ahead in range(sequence, sequence + 16):
+            if ahead % 3 == 0:
+                b.propose(ahead, 7, at=WALL + ahead)
+        decided = b.proposal(sequence, at=b.wall)
+        if sequence % 3 != 0:
+            b.propose(sequence, at=b.wall)
+        b.decide(decided, 0, 1, 3)
+        b.hear(b.sign(1, Proposal(decided.sequence, decided.timestamp, decided.root)))
+        b.wait(250)
+    assert b.height == 39
+    assert b.own_suspicions(0)
+
+
+def test_who_was_shown_what_others_decided_suspects_nobody() -> None:
+    b = Bench(me=2, request_timeout_ms=1000)
+    for sequence in range(1, 4):
+        b.decide(b.propose(sequence), 0, 1, 3)
+    b.wait(500)
+    assert not b.said(Suspect)
