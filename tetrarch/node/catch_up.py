@@ -71,11 +71,6 @@ class CatchUp:
         """Whether the next block to be verified is here."""
         return Height(self._taken + 1) in self._arrived
 
-    @property
-    def flowing(self) -> bool:
-        """Whether served blocks lie here, so that the bodies in them need not be fetched."""
-        return bool(self._arrived)
-
     def want(self, fetch: FetchBlocks, height: Height, effects: Effects) -> None:
         """Fetch up to `fetch.last`; this replica has stored everything up to `height`."""
         for member in fetch.sources:

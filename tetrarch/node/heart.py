@@ -394,7 +394,7 @@ class Heart:
             parsed = parse_transaction(raw, self._genesis.chain_id, self._genesis.max_transaction_bytes)
             self._admission.supply(parsed, now)
         rest = tuple(tx_id for tx_id in missing if tx_id not in stored)
-        if rest and source is not None and not self._catch_up.flowing:
+        if rest and source is not None and not self._catch_up.waiting:
             self._effects.to_members.append((source, pack(AskBodies(rest))))
 
     def _fail(self, reason: str) -> None:

@@ -397,3 +397,17 @@ def test_checks_may_be_answered_later_and_still_take_effect_in_order() -> None:
     assert [tx_id for tx_id, _ in solo.engine.submitted] == [
         transaction_id(raw) for raw in (raws[0], raws[2], raws[3])
     ]
+
+
+def test_blocks_that_lie_here_behind_a_gap_keep_no_body_from_being_fetched() -> None:
+    """A liar that serves all but the next block of a chain that only it claims."""
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(range_blocks=1))
+    _, blocks = chain(3)
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(3), (ONE,))]
+    solo.turn()
+    for block in blocks[1:]:
+        tell(solo, ONE, Range(block.header.height, (block,)))
+    solo.turn()
+    missing = request(solo, 50)
+    solo.engine.fetch = [FetchBodies((missing.id,), (TWO,))]
+    assert to_member(solo.turn(), TWO) == [AskBodies((missing.id,))]
