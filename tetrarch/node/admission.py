@@ -14,7 +14,6 @@ Nothing is sent from here: a `Submission` is filled in and handed over when it i
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from consensus.contract import Engine, FetchBodies, Now, Request
 from crypto.attestation import Height
@@ -26,8 +25,9 @@ from ledger.genesis import Genesis
 from ledger.ledger import Ledger
 from ledger.refusals import RefusalCode
 from ledger.transaction import ParsedTransaction, parse_transaction
-from tetrarch.node.effects import ConnectionId, Counters
+from tetrarch.node.effects import Counters
 from tetrarch.node.limits import NodeLimits
+from tetrarch.node.origins import Coming, Origin, Passed, Submission
 from tetrarch.node.pooled import Pooled
 from tetrarch.node.waits import Waits
 from tetrarch.wire import MAX_REASON_CHARACTERS, Refusal
@@ -39,57 +39,6 @@ _TIMELY = frozenset({RefusalCode.EXPIRED, RefusalCode.TOO_FAR})
 _TOO_MANY = TransactionRefused(RefusalCode.OVERLOADED, "too many transactions wait for their check")
 _POOL_FULL = TransactionRefused(RefusalCode.OVERLOADED, "the pool is full")
 _BAD_SIGNATURE = TransactionRefused(RefusalCode.BAD_SIGNATURE, "its signature does not verify")
-
-
-class Share:
-    """How many transactions of one client or member wait for their check."""
-
-    __slots__ = ("coming",)
-
-    def __init__(self) -> None:
-        self.coming = 0
-
-
-@dataclass(slots=True, eq=False)
-class Submission:
-    """One client frame's transactions, and what became of them; complete when none is `open`."""
-
-    connection: ConnectionId
-    share: Share
-    full: bool
-    request: int | None = None
-    """The number of an AskOutcome; `None` for a Submit."""
-    open: int = 0
-    taken: int = 0
-    """How many are known now and not executed yet."""
-    executed: list[tuple[TxId, Height]] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class Passed:
-    """One member's frame of bodies."""
-
-    member: MemberId
-    share: Share
-    relayed: bool
-
-
-Origin = Submission | Passed
-
-
-class Coming:
-    """Bytes that wait for their check, and all who sent them."""
-
-    __slots__ = ("origins", "parsed", "taken", "urgent")
-
-    def __init__(self, parsed: ParsedTransaction, origin: Origin, urgent: bool) -> None:
-        self.parsed = parsed
-        self.origins: list[Origin] = [origin]
-        self.urgent = urgent
-        self.taken = False
-        """Handed out for its check."""
 
 
 class Admission:
@@ -118,14 +67,22 @@ class Admission:
         self._coming: dict[bytes, Coming] = {}
         self._coming_ids: dict[TxId, Coming] = {}
         """The last that came with each id: bad bytes may displace good ones here, but not above."""
+        self._doubles: dict[TxId, int] = {}
+        """How many more wait with an id than the last: of few ids, and bad ones or signed twice."""
         self._coming_bytes = 0
         self._overtaken: dict[TxId, Height] = {}
+        """Where those ids were executed that wait still."""
         self._urgent: deque[Coming] = deque()
         """What the engine waits for, and what members relayed: also in the queue if it stood there before."""
         self._queue: deque[Coming] = deque()
         self._wanted: dict[TxId, int] = {}
         self.completed: list[Submission] = []
         """Submissions of which nothing is open any more, until `complete` takes them."""
+
+    @property
+    def noted(self) -> int:
+        """How many of those that wait are known to be executed."""
+        return len(self._overtaken)
 
     @property
     def waiting(self) -> bool:
@@ -186,20 +143,24 @@ class Admission:
                     self._refuse(origin, parsed.raw, refusal)
                     continue
             self._enqueue(parsed, origin, urgent)
+            if height is not None and parsed.id in self._coming_ids:
+                self._overtaken[parsed.id] = height
 
     def _enqueue(self, parsed: ParsedTransaction, origin: Origin, urgent: bool) -> None:
-        coming, raw, share = self._coming, parsed.raw, origin.share
+        coming, raw = self._coming, parsed.raw
         entry = coming.get(raw)
         if entry is not None:
             self._join(entry, origin)
             return
-        passed = not isinstance(origin, Submission)
+        passed, share = isinstance(origin, Passed), origin.share
         size = self._coming_bytes + len(raw)
         most = self._per_member if passed else self._per_connection
         if share.coming >= most or size > self._most_bytes or len(coming) >= self._most:
             self._refuse(origin, raw, _TOO_MANY)
             return
         entry = Coming(parsed, origin, urgent or passed)
+        if parsed.id in self._coming_ids:
+            self._doubles[parsed.id] = self._doubles.get(parsed.id, 0) + 1
         coming[raw] = self._coming_ids[parsed.id] = entry
         self._coming_bytes = size
         share.coming += 1
@@ -243,9 +204,10 @@ class Admission:
             if entry.taken:
                 continue
             entry.taken = True
-            if overtaken and entry.parsed.id in overtaken and entry.parsed.id not in self._wanted:
+            height = overtaken.get(entry.parsed.id) if overtaken else None
+            if height is not None and entry.parsed.id not in self._wanted:
                 self._leave(entry)
-                self._answer_executed(entry)
+                self._answer_executed(entry, height)
             else:
                 chunk.append(entry)
 
@@ -253,26 +215,32 @@ class Admission:
         """Hand those of `chunk` whose signatures hold to the engine, and answer for the others."""
         overtaken = self._overtaken
         for entry, holds in zip(chunk, valid, strict=True):
+            height = overtaken.get(entry.parsed.id) if overtaken else None
             self._leave(entry)
             if not holds:
                 self._answer_refused(entry, _BAD_SIGNATURE)
-            elif overtaken and entry.parsed.id in overtaken and entry.parsed.id not in self._wanted:
-                self._answer_executed(entry)
+            elif height is not None:
+                if entry.parsed.id in self._wanted:
+                    self.supply(entry.parsed, now)
+                self._answer_executed(entry, height)
             elif self._submit(entry, now):
                 self._answer_known(entry)
             else:
                 self._answer_refused(entry, _POOL_FULL)
-        if not self._coming:
-            overtaken.clear()
 
     def _leave(self, entry: Coming) -> None:
         """It no longer waits."""
-        parsed, ids = entry.parsed, self._coming_ids
+        parsed, doubles = entry.parsed, self._doubles
         del self._coming[parsed.raw]
-        if ids.get(parsed.id) is entry:
-            del ids[parsed.id]
         self._coming_bytes -= len(parsed.raw)
         entry.origins[0].share.coming -= 1
+        if doubles and parsed.id in doubles:
+            doubles[parsed.id] -= 1
+            if not doubles[parsed.id]:
+                del doubles[parsed.id]
+        else:
+            del self._coming_ids[parsed.id]
+            self._overtaken.pop(parsed.id, None)
 
     def _close(self, entry: Coming) -> None:
         """Everybody who sent it was answered; submissions of which nothing else is open are complete."""
@@ -293,9 +261,9 @@ class Admission:
                 if not origin.open:
                     self.completed.append(origin)
 
-    def _answer_executed(self, entry: Coming) -> None:
+    def _answer_executed(self, entry: Coming, height: Height) -> None:
         for origin in entry.origins:
-            self._executed(origin, entry.parsed.id, self._overtaken[entry.parsed.id])
+            self._executed(origin, entry.parsed.id, height)
         self._close(entry)
 
     def _answer_refused(self, entry: Coming, refusal: TransactionRefused) -> None:
@@ -335,7 +303,7 @@ class Admission:
                 self._engine.submit(_request(held), now)
                 continue
             entry = self._coming_ids.get(tx_id)
-            if entry is not None and tx_id not in self._wanted:
+            if entry is not None and entry.parsed.raw in self._coming and tx_id not in self._wanted:
                 self._wanted[tx_id] = 0
                 self._promote(entry)
             else:
@@ -348,10 +316,14 @@ class Admission:
         return missing, fetch.sources[attempt % len(fetch.sources)] if fetch.sources else None
 
     def supply(self, parsed: ParsedTransaction, now: Now) -> None:
-        """Give the engine a body that it asked for and that this replica's own store held."""
+        """Give the engine a body that it asked for, and whose transaction is executed already.
+
+        A proposal holds it again, but it must not wait to be ordered: it would be held against primaries that
+        rightly ignore it.
+        """
         self._wanted.pop(parsed.id, None)
-        if self._engine.submit(_request(parsed), now):
-            self.pooled.add(parsed)
+        self._engine.submit(_request(parsed), now)
+        self._engine.settled((parsed.id,))
 
     def executed(self, ids: Sequence[TxId], height: Height) -> None:
         """The block at `height` holds these: nobody has to order them any more."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from crypto.keys import Check, SignatureChecker
-from tetrarch.node.admission import Coming
 from tetrarch.node.certified import Candidate
 from tetrarch.node.effects import ChecksWanted, ChunkNumber, Effects
+from tetrarch.node.origins import Coming
 
 MAX_CHUNKS_OUT = 4
 """Chunks handed out at a time, when they are verified elsewhere: enough to keep workers busy."""

@@ -23,11 +23,12 @@ from ledger.genesis import Genesis
 from ledger.ledger import Executed, Ledger
 from ledger.refusals import RefusalCode
 from ledger.transaction import ParsedTransaction, parse_transaction
-from tetrarch.node.admission import Admission, Share, Submission
+from tetrarch.node.admission import Admission
 from tetrarch.node.attester import Attester
 from tetrarch.node.blockstream import Blockstream
 from tetrarch.node.effects import ConnectionId, Counters, Effects
 from tetrarch.node.limits import NodeLimits
+from tetrarch.node.origins import Share, Submission
 from tetrarch.node.proven import Proven, ProvenBlocks
 from tetrarch.node.waits import Waits
 from tetrarch.wire import (

@@ -41,7 +41,7 @@ from ledger.genesis import Genesis
 from ledger.ledger import Ledger
 from ledger.transaction import ParsedTransaction, parse_transaction
 from tetrarch.engines import Door
-from tetrarch.node.admission import Admission, Passed, Share
+from tetrarch.node.admission import Admission
 from tetrarch.node.catch_up import CatchUp
 from tetrarch.node.certified import BlockJudge, Candidate, unverified
 from tetrarch.node.chunks import Chunks
@@ -49,6 +49,7 @@ from tetrarch.node.effects import ChunkNumber, ConnectionId, Counters, Effects, 
 from tetrarch.node.gateway import Gateway, Identity
 from tetrarch.node.inbox import Inbox
 from tetrarch.node.limits import NodeLimits
+from tetrarch.node.origins import Passed, Share
 from tetrarch.node.report import Reporter
 from tetrarch.node.serving import Serving, slices, stored_bodies
 from tetrarch.node.verified import VerifiedSignatures

@@ -399,6 +399,57 @@ def test_checks_may_be_answered_later_and_still_take_effect_in_order() -> None:
     ]
 
 
+def test_good_bytes_that_wait_behind_bad_ones_of_their_id_are_not_ordered_after_that_was_executed() -> None:
+    """The last bytes that came with an id are checked when it is wanted; those before them still wait."""
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(checks_per_turn=1))
+    wanted = request(solo, 1)
+    junk = [request(solo, number).body for number in range(10, 20)]
+    solo.heart.client_frame(CLIENT, pack(Submit(True, (*junk, wanted.body, spoiled(wanted.body)))))
+    solo.turn()
+    solo.engine.fetch = [FetchBodies((wanted.id,), (TWO,))]
+    solo.turn()
+    solo.turn()
+    solo.engine.decide([wanted], WALL)
+    solo.turns()
+    assert solo.ledger.height == 1
+    assert wanted.id not in [tx_id for tx_id, _ in solo.engine.submitted]
+
+
+def test_what_is_noted_of_executed_transactions_goes_with_the_bytes_that_wait() -> None:
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(checks_per_turn=1))
+    for number in range(0, 40, 2):
+        bodies = (request(solo, number).body, request(solo, number + 1).body)
+        solo.heart.client_frame(CLIENT, pack(Submit(True, bodies)))
+        solo.engine.decide([request(solo, number)], WALL + number)
+        solo.turn()
+        solo.turn()
+    assert solo.heart._admission.noted <= 2
+
+
+def test_a_body_out_of_ones_own_store_does_not_wait_to_be_ordered_again() -> None:
+    solo = Solo(n=4, automatic=False)
+    done = request(solo, 1)
+    solo.engine.decide([done], WALL)
+    solo.turns()
+    solo.engine.fetch = [FetchBodies((done.id,), (TWO,))]
+    solo.turn()
+    assert solo.engine.submitted == [(done.id, None)]
+    assert done.id not in solo.engine.pool
+
+
+def test_an_executed_body_that_a_member_brings_does_not_wait_to_be_ordered_again() -> None:
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(body_blocks=0))
+    done = request(solo, 1)
+    solo.engine.decide([done], WALL)
+    solo.turns()
+    solo.engine.fetch = [FetchBodies((done.id,), (TWO,))]
+    solo.turn()
+    tell(solo, TWO, Bodies(False, (done.body,)))
+    solo.turns()
+    assert solo.engine.submitted == [(done.id, None)]
+    assert done.id not in solo.engine.pool
+
+
 def test_blocks_that_lie_here_behind_a_gap_keep_no_body_from_being_fetched() -> None:
     """A liar that serves all but the next block of a chain that only it claims."""
     solo = Solo(n=4, automatic=False, limits=NodeLimits(range_blocks=1))
