@@ -27,7 +27,7 @@ from ledger.refusals import RefusalCode
 from ledger.transaction import ParsedTransaction, parse_transaction
 from tetrarch.node.effects import Counters
 from tetrarch.node.limits import NodeLimits
-from tetrarch.node.origins import Coming, Origin, Passed, Submission
+from tetrarch.node.origins import Coming, Origin, Passed, Share, Submission
 from tetrarch.node.pooled import Pooled
 from tetrarch.node.waits import Waits
 from tetrarch.wire import MAX_REASON_CHARACTERS, Refusal
@@ -61,6 +61,7 @@ class Admission:
         self._waits = waits
         self._most, self._most_bytes = limits.coming, limits.coming_bytes
         self._per_connection, self._per_member = limits.coming_per_connection, limits.coming_per_member
+        self._bytes_per_member = limits.coming_bytes_per_member
         self._most_wanted = limits.wanted
         self._counters = counters
         self.pooled = Pooled(self._chain_id, self._max_bytes)
@@ -69,7 +70,8 @@ class Admission:
         """The last that came with each id: bad bytes may displace good ones here, but not above."""
         self._doubles: dict[TxId, int] = {}
         """How many more wait with an id than the last: of few ids, and bad ones or signed twice."""
-        self._coming_bytes = 0
+        self._clients = Share()
+        """What all clients together sent that waits."""
         self._overtaken: dict[TxId, Height] = {}
         """Where those ids were executed that wait still."""
         self._urgent: deque[Coming] = deque()
@@ -152,32 +154,50 @@ class Admission:
         if entry is not None:
             self._join(entry, origin)
             return
-        passed, share = isinstance(origin, Passed), origin.share
-        size = self._coming_bytes + len(raw)
-        most = self._per_member if passed else self._per_connection
-        if share.coming >= most or size > self._most_bytes or len(coming) >= self._most:
+        if not self._has_room(origin, len(raw)):
             self._refuse(origin, raw, _TOO_MANY)
             return
+        passed = isinstance(origin, Passed)
         entry = Coming(parsed, origin, urgent or passed)
         if parsed.id in self._coming_ids:
             self._doubles[parsed.id] = self._doubles.get(parsed.id, 0) + 1
         coming[raw] = self._coming_ids[parsed.id] = entry
-        self._coming_bytes = size
-        share.coming += 1
+        self._count(origin, 1, len(raw))
         if isinstance(origin, Submission):
             origin.open += 1
         (self._urgent if entry.urgent else self._queue).append(entry)
 
+    def _has_room(self, origin: Origin, size: int) -> bool:
+        """Whether `size` bytes more may wait: clients share one bound, and each member has its own.
+
+        What clients sent may not keep out what members relay: they would take this replica for a censor.
+        """
+        share, clients = origin.share, self._clients
+        if isinstance(origin, Passed):
+            return share.coming < self._per_member and share.size + size <= self._bytes_per_member
+        full = clients.coming >= self._most or clients.size + size > self._most_bytes
+        return share.coming < self._per_connection and not full
+
+    def _count(self, origin: Origin, many: int, size: int) -> None:
+        shares = (origin.share,) if isinstance(origin, Passed) else (origin.share, self._clients)
+        for share in shares:
+            share.coming += many
+            share.size += size
+
     def _join(self, entry: Coming, origin: Origin) -> None:
         """The same bytes wait already: this sender shares their fate."""
-        if len(entry.origins) >= MAX_ORIGINS:
-            self._refuse(origin, entry.parsed.raw, _TOO_MANY)
-            return
-        entry.origins.append(origin)
-        if isinstance(origin, Submission):
-            origin.open += 1
-        else:
+        if isinstance(origin, Passed):
             self._promote(entry)
+            if origin.relayed and not any(
+                isinstance(other, Passed) and other.relayed and other.member == origin.member
+                for other in entry.origins
+            ):
+                entry.origins.append(origin)
+        elif len(entry.origins) >= MAX_ORIGINS:
+            self._refuse(origin, entry.parsed.raw, _TOO_MANY)
+        else:
+            entry.origins.append(origin)
+            origin.open += 1
 
     def _promote(self, entry: Coming) -> None:
         """Have it checked before what clients alone sent."""
@@ -232,8 +252,7 @@ class Admission:
         """It no longer waits."""
         parsed, doubles = entry.parsed, self._doubles
         del self._coming[parsed.raw]
-        self._coming_bytes -= len(parsed.raw)
-        entry.origins[0].share.coming -= 1
+        self._count(entry.origins[0], -1, -len(parsed.raw))
         if doubles and parsed.id in doubles:
             doubles[parsed.id] -= 1
             if not doubles[parsed.id]:

@@ -19,13 +19,15 @@ class NodeLimits(Struct, frozen=True):
     """Remembered signatures of members: two windows of votes, which view changes show again. ~2 MB."""
 
     coming: int = 20_000
-    """Transactions that wait for their signature's check, in all: two seconds' work of one core at least."""
+    """Clients' transactions that wait for their signature's check: two seconds' work of one core at least."""
     coming_per_connection: int = 8_000
     """The share of one client in that."""
     coming_per_member: int = 4_096
-    """Bodies of one member in that: one full answer to AskBodies."""
+    """Bodies of one member beside that: one full answer to AskBodies."""
     coming_bytes: int = 64 * 1024 * 1024
-    """All of these in bytes: transactions may be large."""
+    """Clients' part of these in bytes: transactions may be large."""
+    coming_bytes_per_member: int = 16 * 1024 * 1024
+    """And one member's: two full answers to AskBodies. A queue full of clients' keeps no member's out."""
     wanted: int = 16_000
     """Ids that the engine asked for and nobody brought yet: more than a pipeline of full batches."""
 

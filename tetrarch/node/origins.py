@@ -11,12 +11,13 @@ from tetrarch.wire import Refusal
 
 
 class Share:
-    """How many transactions of one client or member wait for their check."""
+    """How many transactions of one client or member wait for their check, and their bytes."""
 
-    __slots__ = ("coming",)
+    __slots__ = ("coming", "size")
 
     def __init__(self) -> None:
         self.coming = 0
+        self.size = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -1,13 +1,16 @@
 """What members may send, and what they are given."""
 
+import pytest
+
 from consensus.contract import FetchBlocks, FetchBodies, Relay, Request
 from crypto.attestation import Height
 from crypto.batch import Millis, TxId
+from crypto.keys import InlineChecker
 from crypto.roster import MemberId
 from ledger.block import Block
 from ledger.transaction import transaction_id
 from tests.tetrarch.node.support import WALL, Solo, spoiled, to_member, transaction
-from tetrarch.node.effects import ConnectionId
+from tetrarch.node.effects import ChecksWanted, ConnectionId
 from tetrarch.node.limits import NodeLimits
 from tetrarch.wire import AskBodies, AskRange, Bodies, Frame, Range, Submit, pack
 
@@ -424,6 +427,57 @@ def test_what_is_noted_of_executed_transactions_goes_with_the_bytes_that_wait() 
         solo.turn()
         solo.turn()
     assert solo.heart._admission.noted <= 2
+
+
+def checked_elsewhere(limits: NodeLimits) -> Solo:
+    """A replica whose clients sent ten transactions, of which none was checked yet."""
+    solo = Solo(n=4, automatic=False, limits=limits, deferred=True)
+    bodies = [request(solo, number).body for number in range(10, 20)]
+    solo.heart.client_frame(CLIENT, pack(Submit(True, tuple(bodies))))
+    return solo
+
+
+def answer_checks(solo: Solo, out: list[ChecksWanted]) -> None:
+    """Answer these checks, and those that follow."""
+    for _ in range(20):
+        out += solo.turn().checks
+        while out:
+            wanted = out.pop(0)
+            solo.heart.checked(wanted.number, InlineChecker().check(wanted.checks))
+
+
+@pytest.mark.parametrize("limits", [NodeLimits(coming=4), NodeLimits(coming_bytes=1000)])
+def test_a_queue_full_of_clients_transactions_keeps_no_relayed_one_out(limits: NodeLimits) -> None:
+    """Else its member would hold the primary for a censor, and whoever floods a primary depose it."""
+    solo = checked_elsewhere(limits)
+    out = solo.turn().checks
+    assert sum(len(wanted.checks) for wanted in out) < 10
+    relayed = request(solo, 1)
+    tell(solo, TWO, Bodies(True, (relayed.body,)))
+    answer_checks(solo, out)
+    assert (relayed.id, TWO) in solo.engine.submitted
+
+
+def test_one_members_bodies_that_wait_are_bounded_in_bytes() -> None:
+    size = len(request(Solo(n=4), 10).body)
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(coming_bytes_per_member=3 * size), deferred=True)
+    tell(solo, TWO, Bodies(True, tuple(request(solo, number).body for number in range(10, 20))))
+    tell(solo, THREE, Bodies(True, (request(solo, 1).body,)))
+    assert len(solo.turn().checks[0].checks) == 4
+
+
+def test_a_transaction_that_many_clients_sent_is_still_counted_as_relayed() -> None:
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(checks_per_turn=1))
+    relayed = request(solo, 1)
+    junk = tuple(request(solo, number).body for number in range(10, 20))
+    solo.heart.client_frame(CLIENT, pack(Submit(True, junk)))
+    for connection in range(2, 40):
+        solo.heart.client_frame(ConnectionId(connection), pack(Submit(True, (relayed.body,))))
+    solo.turn()
+    for _ in range(40):
+        tell(solo, TWO, Bodies(True, (relayed.body,)))
+    solo.turn()
+    assert solo.engine.submitted.count((relayed.id, TWO)) == 1
 
 
 def test_a_body_out_of_ones_own_store_does_not_wait_to_be_ordered_again() -> None:
