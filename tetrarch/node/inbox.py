@@ -1,4 +1,4 @@
-"""The door for members' frames: decoding, form, and the engine messages that wait for their signatures.
+"""The door for members' frames: decoding, form, and the engine messages that wait to be opened and verified.
 
 What does not decode, or is not of this chain and epoch, is dropped and counted with a reason. Nothing is
 executed, stored or answered here.
@@ -6,12 +6,11 @@ executed, stored or answered here.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from crypto.errors import CryptoError
-from crypto.keys import Check
 from crypto.roster import MemberId
-from crypto.signed import Signed
+from crypto.signed import Envelope, Signed
 from tetrarch.engines import Door
 from tetrarch.node.effects import Counters
 from tetrarch.node.limits import NodeLimits
@@ -19,9 +18,12 @@ from tetrarch.node.verified import VerifiedSignatures
 from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, EngineMessage, Frame, FrameDecoder
 
 
-class _Waiting(NamedTuple):
-    message: Signed[Any]
-    checks: list[Check]
+def weight(envelope: Envelope) -> int:
+    """About how many signatures' time opening and verifying `envelope` may take: a vote weighs 1.
+
+    By its bytes: a nested signature has about 128 of them with what it signs, an id beside costs a hash.
+    """
+    return 1 + len(envelope.body) // 128 + len(envelope.beside) // 1024
 
 
 class Inbox:
@@ -35,9 +37,11 @@ class Inbox:
         self._limits = limits
         self._counters = counters
         self._decoder = FrameDecoder(BETWEEN_MEMBERS, MAX_FRAME_BYTES)
-        self._lanes: tuple[deque[_Waiting], ...] = tuple(deque() for _ in range(members))
+        self._lanes: tuple[deque[Envelope], ...] = tuple(deque() for _ in range(members))
+        self._work = [0] * members
+        """What waits in each lane weighs."""
         self.waiting = 0
-        """How many engine messages wait to be verified."""
+        """How many engine messages wait to be opened and verified."""
 
     def receive(self, member: MemberId, data: bytes) -> Frame | None:
         """Decode one frame. An engine message is kept for `take`; any other frame is returned."""
@@ -48,37 +52,45 @@ class Inbox:
             return None
         if not isinstance(frame, EngineMessage):
             return frame
-        lane = self._lanes[member]
-        if len(lane) >= self._limits.messages_per_member:
+        lane, limits = self._lanes[member], self._limits
+        if len(lane) >= limits.messages_per_member or self._work[member] >= limits.message_work_per_member:
             self._counters.count("engine message: too many of one member")
             return None
-        try:
-            message, checks = self._door.open(frame.envelope)
-        except CryptoError:
-            self._counters.count("engine message: malformed")
-            return None
-        lane.append(_Waiting(message, checks))
+        lane.append(frame.envelope)
+        self._work[member] += weight(frame.envelope)
         self.waiting += 1
         return None
 
     def take(self, redundant: Callable[[Signed[Any]], bool]) -> Iterator[Signed[Any]]:
-        """Yield the next messages of every member whose signatures all hold.
+        """Yield the next messages of every member whose form is right and whose signatures all hold.
 
         They keep the order in which their sender's frames came, members in turn, so that one member's
         flood leaves the others their share. Each is verified when its turn comes, so that a vote which those
         before it have made `redundant` costs no verification: with four members that is a third of all votes.
         """
-        chunk: list[_Waiting] = []
-        for lane in self._lanes:
-            room = self._limits.messages_per_turn
-            while lane and room:
-                chunk.append(lane.popleft())
-                room -= 1
-        self.waiting -= len(chunk)
-        for message, checks in chunk:
+        for envelope in self._next():
+            try:
+                message, checks = self._door.open(envelope)
+            except CryptoError:
+                self._counters.count("engine message: malformed")
+                continue
             if redundant(message):
                 self._counters.count("engine message: redundant")
             elif self._verified.hold(checks):
                 yield message
             else:
                 self._counters.count("engine message: bad signature")
+
+    def _next(self) -> list[Envelope]:
+        """Take out what one turn has time for, of every member alike."""
+        chunk: list[Envelope] = []
+        for member, lane in enumerate(self._lanes):
+            room, work = self._limits.messages_per_turn, self._limits.message_work_per_turn
+            while lane and room and work > 0:
+                envelope = lane.popleft()
+                chunk.append(envelope)
+                room -= 1
+                work -= weight(envelope)
+                self._work[member] -= weight(envelope)
+        self.waiting -= len(chunk)
+        return chunk

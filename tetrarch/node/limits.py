@@ -13,8 +13,13 @@ class NodeLimits(Struct, frozen=True):
     """Signatures of transactions verified in one turn: about 11 ms, so that votes never wait longer."""
     messages_per_turn: int = 128
     """Engine messages taken from one member in one turn: a flood of one delays the others by so many."""
+    message_work_per_turn: int = 256
+    """What one member's messages of a turn may weigh (`inbox.weight`), beside the last of them: opening one
+    NEW-VIEW with a thousand signatures takes as long as all votes of a turn."""
     messages_per_member: int = 4096
     """Engine messages of one member that wait; beyond, they are dropped and its resending covers it."""
+    message_work_per_member: int = 65_536
+    """What these may weigh: a few NEW-VIEWs of a large network, ~8 MB; beside the last of them."""
     verified_signatures: int = 16_384
     """Remembered signatures of members: two windows of votes, which view changes show again. ~2 MB."""
 
