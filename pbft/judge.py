@@ -24,6 +24,7 @@ from pbft.messages import (
     MAX_VIEW,
     NEW_VIEW,
     PRE_PREPARE,
+    SUSPECT,
     VIEW_CHANGE,
     Commit,
     NewView,
@@ -155,6 +156,11 @@ class RecordsJudge:
                 continue
             signed, more = self._door.open(envelope)
             if envelope.kind != kind or signed.message.view > record.view:
+                raise CertificateError("the record of the view holds something else")
+            checks += more
+        for envelope in record.leave_proof:
+            _, more = self._door.open(envelope)
+            if envelope.kind != SUSPECT:
                 raise CertificateError("the record of the view holds something else")
             checks += more
         return Judgement(checks)

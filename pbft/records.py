@@ -2,7 +2,7 @@
 
 | key | value | written before |
 |---|---|---|
-| `v` | view, whether it is active, one's VIEW-CHANGE, the NEW-VIEW | VIEW-CHANGE; a vote in a new view |
+| `v` | view, if it is active, VIEW-CHANGE, NEW-VIEW, why one left | VIEW-CHANGE; a vote in a new view |
 | `s` | the certificate of the stable checkpoint | |
 | `a` sequence | the accepted PRE-PREPARE | PREPARE (PRE-PREPARE, by the primary) |
 | `c` sequence digest | the batch's timestamp, root and bodies | the same |
@@ -44,6 +44,8 @@ class ViewRecord(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
     active: bool
     view_change: Envelope | None
     new_view: Envelope | None
+    leave_proof: tuple[Envelope, ...]
+    """The SUSPECTs for which the view before was left: without them the others might stay in it."""
 
 
 class ContentRecord(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -74,6 +74,7 @@ def _restore_view(state: State, record: ViewRecord) -> None:
     state.view = state.log_view = record.view
     state.active = record.active
     state.new_view = record.new_view
+    state.leave_proof = record.leave_proof
     if record.view_change is not None and not record.active:
         message = kinds.decode(record.view_change)
         if not isinstance(message, ViewChange):

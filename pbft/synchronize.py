@@ -69,9 +69,7 @@ def send_status(state: State, now: Now) -> None:
     state.timers.quiet = 0
     if not state.active and state.own_view_change is not None:
         state.out.send.append(Send(state.own_view_change.envelope))
-        state.out.send += [
-            Send(envelope) for envelope in state.leave_proof if envelope.signer != state.member
-        ]
+        state.out.send += [Send(envelope) for envelope in state.leave_proof]
 
 
 def on_status(state: State, signed: Signed[Status], now: Now) -> Ignored | None:

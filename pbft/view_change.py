@@ -31,7 +31,7 @@ def timeout(state: State) -> Millis:
 def suspect(state: State, now: Now) -> None:
     """Say that this view goes on too slowly, and show what is waited for."""
     state.timers.suspected_at = now.monotonic
-    if not state.may_vote:
+    if not state.may_vote or _is_far_behind(state):
         return
     own = state.broadcast(Suspect(state.view, state.executed))
     state.suspects[state.member] = (own, now.monotonic)
@@ -41,6 +41,17 @@ def suspect(state: State, now: Now) -> None:
     _leave_if_suspected(state, now)
 
 
+def _is_far_behind(state: State) -> bool:
+    """Whether f+1 others executed more than a window beyond this replica: it waits for itself.
+
+    Whoever does not know that of itself may suspect all the same, and is heard: else a liar could lure it
+    out of the view alone, and nobody would follow.
+    """
+    claims = sorted(s.status.executed for s in state.standings.values() if s.status is not None)
+    weak = state.quorums.weak
+    return len(claims) >= weak and claims[-weak] > state.executed + state.limits.window
+
+
 def on_suspect(state: State, signed: Signed[Suspect], now: Now) -> Ignored | None:
     """Count another member's suspicion: the latest of each."""
     message = signed.message
@@ -48,8 +59,6 @@ def on_suspect(state: State, signed: Signed[Suspect], now: Now) -> Ignored | Non
         return Ignored.OWN
     if message.view < state.view:
         return Ignored.OLD_VIEW
-    if message.executed + state.limits.window < state.executed:
-        return Ignored.BELOW_WATERMARK
     earlier = state.suspects.get(signed.signer)
     if earlier is not None and earlier[0].message.view > message.view:
         return Ignored.OLD_VIEW
@@ -96,7 +105,7 @@ def _prepared_above(state: State) -> list[PreparedProof]:
 
 def _persist_view(state: State) -> None:
     own = state.own_view_change.envelope if state.own_view_change else None
-    record = ViewRecord(state.view, state.active, own, state.new_view)
+    record = ViewRecord(state.view, state.active, own, state.new_view, state.leave_proof)
     state.persist(VIEW_KEY, encode_record(record))
 
 

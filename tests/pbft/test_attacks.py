@@ -379,3 +379,53 @@ def test_who_was_shown_what_others_decided_suspects_nobody() -> None:
         b.decide(b.propose(sequence), 0, 1, 3)
     b.wait(500)
     assert not b.said(Suspect)
+
+
+def cut_off_and_lured_away(restart: bool = False) -> Cluster:
+    """Member 2, cut off and far behind, leaves the view alone: only the liar, 3, joins its suspicion."""
+    cut = True
+    c = Cluster(
+        limits=Limits(checkpoint_interval=4, window=8),
+        tuning=Tuning(request_timeout_ms=Millis(500)),
+        drop=lambda source, to, envelope: cut and 2 in (source, to),
+    )
+    for number in range(12):
+        c.submit([number], to=[0, 1, 3])
+        c.run(limit=100)
+    lured = c.members[2]
+    c.submit([50], to=[2])
+    c.run(limit=1000)
+    lured.take(sealed(c, 3, Suspect(View(0), Height(0))))
+    assert [member.engine.status().view for member in c.members] == [0, 0, 1, 0]
+    if restart:
+        lured.crash()
+        lured.start()
+    cut = False
+    return c
+
+
+def all_together(c: Cluster) -> bool:
+    statuses = [member.engine.status() for member in c.members]
+    return all(status.active for status in statuses) and len({status.view for status in statuses}) == 1
+
+
+def test_a_member_far_behind_that_a_liar_lured_out_of_the_view_comes_together_with_the_others_again() -> None:
+    c = cut_off_and_lured_away()
+    assert c.run(lambda: all_together(c) and len(c.members[2].disk.chain) >= 12, limit=20_000)
+
+
+def test_a_member_that_left_a_view_and_crashed_comes_together_with_the_others_again() -> None:
+    c = cut_off_and_lured_away(restart=True)
+    assert c.run(lambda: all_together(c) and len(c.members[2].disk.chain) >= 12, limit=20_000)
+
+
+def test_a_member_that_knows_itself_far_behind_suspects_nobody() -> None:
+    b = Bench(me=2, limits=Limits(checkpoint_interval=4, window=8), request_timeout_ms=500)
+    b.submit(7)
+    b.status(0, executed=Height(9))
+    b.wait(2000)
+    assert b.own_suspicions(0)
+    b.sent.clear()
+    b.status(1, executed=Height(10))
+    b.wait(2000)
+    assert not b.own_suspicions(0)
