@@ -20,6 +20,7 @@ from pbft.messages import (
     PRE_PREPARE,
     Commit,
     FetchProposal,
+    NewView,
     Prepare,
     PrePrepare,
     Proposal,
@@ -280,6 +281,8 @@ def shows_a_forgotten_vote(state: State, signed: Signed[Any]) -> bool:
     message = signed.message
     if isinstance(message, ViewChange):
         return message.view > state.view
+    if isinstance(message, NewView):
+        return message.view > state.view or (message.view == state.view and not state.active)
     if not isinstance(message, PrePrepare | Prepare | Commit) or message.sequence <= state.low:
         return False
     if message.view != state.log_view:

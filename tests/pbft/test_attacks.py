@@ -429,3 +429,21 @@ def test_a_member_that_knows_itself_far_behind_suspects_nobody() -> None:
     b.status(1, executed=Height(10))
     b.wait(2000)
     assert not b.own_suspicions(0)
+
+
+def test_a_primary_shown_its_own_new_view_that_its_disk_lacks_is_marked_and_enters_that_view() -> None:
+    """It would else never enter the view that it leads, or start it a second time, in another way."""
+    b = Bench(me=1)
+    for member in (0, 2):
+        b.hear(b.view_change(member, 1))
+    (started,) = [envelope for _, message, envelope in b.sent if isinstance(message, NewView)]
+    older = Bench(me=1)
+    older.suspect(0)
+    older.suspect(3)
+    assert older.engine.status().view == 1
+    older.hear(started)
+    assert older.engine.status().marked
+    older.hear(started)
+    assert older.engine.status().active
+    b.hear(started)
+    assert not b.engine.status().marked
