@@ -72,7 +72,12 @@ class NodeLimits(Struct, frozen=True):
     body_lookups: int = 128
     """Ids of one question looked up in the engine's proposals, where that is a search."""
     body_blocks: int = 32
-    """Stored blocks read to find bodies of executed transactions, for one request."""
+    """Stored blocks read to find bodies of executed transactions: for one request of the own engine, and for
+    one member that has not asked for some time."""
+    body_blocks_per_turn: int = 8
+    """How many of these for one member in one turn: a full one takes some 5 ms, for an id of 32 bytes."""
+    body_blocks_per_second: int = 16
+    """And in the long run. Who needs more of them catches up by blocks."""
     asks_per_member: int = 8
     """AskBodies and AskRange of one member that wait; a laggard has four in flight."""
     range_burst_bytes: int = 16 * 1024 * 1024

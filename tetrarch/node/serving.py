@@ -1,11 +1,12 @@
 """What this replica gives to other members: bodies by id, and stored blocks to laggards.
 
 Every answer is cut by bytes, each member's questions wait in a short queue of its own, one of each kind is
-answered per turn, and blocks are metered, so that a member that asks without end costs a known share.
+answered per turn, and blocks are metered, read or sent, so that a member that asks without end costs a known
+share.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from consensus.contract import Engine
 from crypto.attestation import Height
@@ -21,7 +22,7 @@ from tetrarch.wire import MAX_FETCH_IDS, MAX_RANGE, AskBodies, AskRange, Bodies,
 
 
 class Meter:
-    """A token bucket: `burst` bytes at once, `per_second` in the long run, by the monotonic clock."""
+    """A token bucket: `burst` at once, `per_second` in the long run, by the monotonic clock."""
 
     def __init__(self, burst: int, per_second: int) -> None:
         self._burst = burst
@@ -31,14 +32,20 @@ class Meter:
 
     def refill(self, monotonic: Millis) -> bool:
         """Let time pass; returns whether anything may be spent."""
-        if self._at is not None:
-            self._tokens = min(self._burst, self._tokens + (monotonic - self._at) * self._per_second // 1000)
-        self._at = monotonic
+        if self._at is None:
+            self._at = monotonic
+        gained = (monotonic - self._at) * self._per_second // 1000
+        self._tokens = min(self._burst, self._tokens + gained)
+        self._at = Millis(self._at + gained * 1000 // self._per_second)
         return self._tokens > 0
 
     def spend(self, amount: int) -> None:
-        """Take `amount` bytes; the balance may fall below zero and is then waited for."""
+        """Take `amount`; the balance may fall below zero and is then waited for."""
         self._tokens -= amount
+
+    def affords(self, monotonic: Millis, most: int) -> int:
+        """Return how much may be spent now without owing anything, up to `most`."""
+        return min(self._tokens, most) if self.refill(monotonic) else 0
 
     def ready_at(self) -> Millis | None:
         """Return when something may be spent again (monotonic ms); `None`: now."""
@@ -52,6 +59,8 @@ class _Questions:
         self.bodies: deque[AskBodies] = deque()
         self.ranges: deque[AskRange] = deque()
         self.meter = Meter(limits.range_burst_bytes, limits.range_bytes_per_second)
+        self.blocks = Meter(limits.body_blocks, limits.body_blocks_per_second)
+        """How many stored blocks may be read for its questions about bodies."""
 
 
 class Serving:
@@ -93,7 +102,7 @@ class Serving:
         for number, questions in enumerate(self._questions):
             member = MemberId(number)
             if questions.bodies:
-                self._send_bodies(member, questions.bodies.popleft(), effects)
+                self._send_bodies(member, questions, effects, monotonic)
             if questions.ranges and questions.meter.refill(monotonic):
                 self._send_range(member, questions.ranges.popleft(), questions.meter, effects)
         self.asked = any(questions.bodies or questions.ranges for questions in self._questions)
@@ -113,15 +122,20 @@ class Serving:
         times = [questions.meter.ready_at() for questions in self._questions if questions.ranges]
         return min((time for time in times if time is not None), default=None)
 
-    def _send_bodies(self, member: MemberId, question: AskBodies, effects: Effects) -> None:
-        limits = self._limits
+    def _send_bodies(
+        self, member: MemberId, questions: _Questions, effects: Effects, monotonic: Millis
+    ) -> None:
+        question, limits = questions.bodies.popleft(), self._limits
         found: dict[TxId, bytes] = {}
         for tx_id in question.ids:
             held = self._pooled.get(tx_id)
             if held is not None:
                 found[tx_id] = held.raw
         missing = [tx_id for tx_id in question.ids if tx_id not in found]
-        found.update(stored_bodies(self._ledger, missing, limits.body_blocks))
+        blocks = questions.blocks.affords(monotonic, limits.body_blocks_per_turn)
+        places = stored_places(self._ledger, missing, blocks)
+        questions.blocks.spend(len(places))
+        found.update(bodies_in(self._ledger, places))
         for tx_id in [tx_id for tx_id in missing if tx_id not in found][: limits.body_lookups]:
             body = self._engine.body(tx_id)
             if body is not None:
@@ -141,18 +155,28 @@ class Serving:
 
 def stored_bodies(ledger: Ledger, ids: Sequence[TxId], max_blocks: int) -> dict[TxId, bytes]:
     """Return the bodies of those of `ids` that lie in the first `max_blocks` blocks named by the index."""
-    if not ids:
-        return {}
+    return bodies_in(ledger, stored_places(ledger, ids, max_blocks))
+
+
+def stored_places(ledger: Ledger, ids: Sequence[TxId], max_blocks: int) -> dict[Height, list[TxId]]:
+    """Return which of `ids` lie in which of the first `max_blocks` blocks that the index names."""
     by_height: dict[Height, list[TxId]] = {}
+    if not ids or not max_blocks:
+        return by_height
     for tx_id, height in zip(ids, ledger.located(ids), strict=True):
-        if height is not None:
+        if height is not None and (height in by_height or len(by_height) < max_blocks):
             by_height.setdefault(height, []).append(tx_id)
+    return by_height
+
+
+def bodies_in(ledger: Ledger, places: Mapping[Height, Sequence[TxId]]) -> dict[TxId, bytes]:
+    """Read these blocks, and return the bodies of the ids that lie in them."""
     found: dict[TxId, bytes] = {}
-    for height in list(by_height)[:max_blocks]:
+    for height, ids in places.items():
         block = ledger.block(height)
         if block is not None:
             stored = {transaction_id(raw): raw for raw in block.transactions}
-            found.update((tx_id, stored[tx_id]) for tx_id in by_height[height] if tx_id in stored)
+            found.update((tx_id, stored[tx_id]) for tx_id in ids if tx_id in stored)
     return found
 
 

@@ -516,3 +516,22 @@ def test_blocks_that_lie_here_behind_a_gap_keep_no_body_from_being_fetched() -> 
     missing = request(solo, 50)
     solo.engine.fetch = [FetchBodies((missing.id,), (TWO,))]
     assert to_member(solo.turn(), TWO) == [AskBodies((missing.id,))]
+
+
+def test_few_stored_blocks_are_read_for_one_members_questions_about_bodies() -> None:
+    """Each may be a full one, and naming one of its transactions costs the member next to nothing."""
+    limits = NodeLimits(body_blocks=4, body_blocks_per_turn=2, body_blocks_per_second=1)
+    solo = Solo(n=4, automatic=False, limits=limits)
+    requests = [request(solo, number) for number in range(20)]
+    for number, each in enumerate(requests):
+        solo.engine.decide([each], WALL + number)
+        solo.turns()
+    question = AskBodies(tuple(each.id for each in requests))
+
+    def brought(after_ms: int) -> int:
+        tell(solo, ONE, question)
+        frames = [frame for effects in solo.turns(after_ms) for frame in to_member(effects, ONE)]
+        return sum(len(frame.transactions) for frame in frames if isinstance(frame, Bodies))
+
+    assert [brought(1) for _ in range(4)] == [2, 2, 0, 0]
+    assert sum(brought(100) for _ in range(20)) == 2
