@@ -68,7 +68,7 @@ def send_status(state: State, now: Now) -> None:
     """Say to all where this replica stands, and repeat what a view change waits for."""
     state.broadcast(own_status(state, now))
     state.timers.quiet = 0
-    if not state.active and state.own_view_change is not None:
+    if not state.active and state.may_vote and state.own_view_change is not None:
         state.out.send.append(Send(state.own_view_change.envelope))
         state.out.send += [Send(envelope) for envelope in state.leave_proof]
 
@@ -95,7 +95,7 @@ def on_status(state: State, signed: Signed[Status], now: Now) -> Ignored | None:
         _show_own_votes(state, member)
     _resend_view(state, member, status)
     _resend_checkpoint(state, member, status)
-    if status.view == state.log_view and state.active and status.active:
+    if status.view == state.log_view and state.active and status.active and state.may_vote:
         _resend_slots(state, member, status)
     return None
 
@@ -143,7 +143,7 @@ def _resend_view(state: State, member: MemberId, status: Status) -> None:
     behind = status.view < state.view or (status.view == state.view and not status.active)
     if behind and state.active and state.new_view is not None:
         state.send(state.new_view, member)
-    elif behind and not state.active and state.own_view_change is not None:
+    elif behind and not state.active and state.may_vote and state.own_view_change is not None:
         state.send(state.own_view_change.envelope, member)
 
 

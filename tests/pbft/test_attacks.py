@@ -447,3 +447,33 @@ def test_a_primary_shown_its_own_new_view_that_its_disk_lacks_is_marked_and_ente
     assert older.engine.status().active
     b.hear(started)
     assert not b.engine.status().marked
+
+
+def test_a_marked_member_repeats_neither_its_view_change_nor_its_votes() -> None:
+    b = Bench(me=2)
+    b.submit(7)
+    b.propose(1, 7)
+    b.suspect(0)
+    b.suspect(3)
+    assert b.said(ViewChange)
+    b.hear(b.sign(2, Prepare(View(0), Height(2), BLOCK)))
+    assert b.engine.status().marked
+    b.sent.clear()
+    b.wait(2000)
+    b.status(1, view=View(0))
+    assert not b.said(ViewChange)
+    b.hear(b.new_view(1, *(b.view_change(member, 1) for member in (0, 1, 3))))
+    b.time += 1000
+    b.status(1, view=View(1))
+    assert not b.said(Prepare)
+
+
+def test_a_member_marked_in_a_running_view_repeats_no_vote() -> None:
+    b = Bench(me=2)
+    b.submit(7)
+    b.propose(1, 7)
+    b.hear(b.sign(2, Prepare(View(0), Height(2), BLOCK)))
+    b.sent.clear()
+    b.status(1)
+    assert b.engine.status().marked
+    assert not b.said(Prepare)
