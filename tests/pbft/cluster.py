@@ -148,6 +148,7 @@ class Cluster:
         self.checked: set[bytes] = set()
         self.heap: list = []
         self.count = 0
+        self.alarms: dict[int, tuple[int, Pbft]] = {}
         self.trace: list[tuple[int, int, int, Envelope]] = []
         self.members: list[Member] = []
         for member in range(n):
@@ -161,13 +162,21 @@ class Cluster:
         heapq.heappush(self.heap, (self.time + delay, self.count, action))
 
     def wake(self, member: Member) -> None:
+        """Ring once at the engine's deadline; an alarm that is set already and rings no later will do."""
         deadline = member.engine.deadline()
-        if deadline is not None:
-            engine = member.engine
-            self.at(
-                max(1, deadline - self.time),
-                lambda: member.turn() if member.up and member.engine is engine else None,
-            )
+        if deadline is None:
+            return
+        alarm = (max(self.time + 1, deadline), member.engine)
+        pending = self.alarms.get(member.id)
+        if pending is None or pending[1] is not member.engine or pending[0] > alarm[0]:
+            self.alarms[member.id] = alarm
+            self.at(alarm[0] - self.time, partial(self.ring, member, alarm))
+
+    def ring(self, member: Member, alarm: tuple[int, Pbft]) -> None:
+        if self.alarms.get(member.id) is alarm:
+            del self.alarms[member.id]
+            if member.up and member.engine is alarm[1]:
+                member.turn()
 
     def emit(self, source: Member, ready) -> None:
         n = self.roster.n
