@@ -1,0 +1,360 @@
+"""Liars for the cluster of bare engines: they see everything, own their keys, and say what they like.
+
+A liar runs the real engine, so that it is in the middle of everything, and twists, withholds, delays or
+repeats what that says; besides, it says things of its own. It never forges: it signs with its own key only,
+and shows again what others signed.
+"""
+
+import heapq
+import random
+from functools import partial
+from typing import Any
+
+from msgspec import structs
+
+from crypto.attestation import Attestation, Height, attested
+from crypto.batch import Millis, batch_digest, transaction_root
+from crypto.digest import Digest
+from crypto.errors import CryptoError
+from crypto.roster import MemberId
+from crypto.signed import Certificate, Envelope, Vote
+from pbft.messages import (
+    Commit,
+    FetchProposal,
+    NewView,
+    Prepare,
+    PreparedProof,
+    PrePrepare,
+    Stable,
+    Status,
+    Suspect,
+    View,
+    ViewChange,
+    kinds,
+)
+from pbft.new_view import implied
+from tests.pbft.bench import decode
+from tests.pbft.cluster import CHAIN, WALL, Cluster, Member, request
+
+MOODS = ["honest", "honest", "mute", "twist", "twist", "slow", "repeat"]
+HUGE = 2**53 - 1
+
+
+class Memory:
+    """What all liars together have seen."""
+
+    def __init__(self) -> None:
+        self.said: list[Envelope] = []
+        self.proposals: list[PrePrepare] = []
+        self.signed_proposals: dict[tuple[int, int, bytes], Envelope] = {}
+        self.prepares: dict[tuple[int, int, bytes], dict[int, Vote]] = {}
+        self.checkpoints: list[Certificate] = []
+        self.changes: dict[int, dict[int, list[Envelope]]] = {}
+
+    def note(self, envelope: Envelope) -> None:
+        """Remember one message, and what is nested in it."""
+        self.said.append(envelope)
+        message = kinds.decode(envelope)
+        if isinstance(message, PrePrepare):
+            self.proposals.append(message)
+            self.signed_proposals[message.view, message.sequence, message.digest] = envelope.bare
+        elif isinstance(message, Prepare):
+            key = (message.view, message.sequence, message.digest)
+            self.prepares.setdefault(key, {})[envelope.signer] = Vote(envelope.signer, envelope.signature)
+        elif isinstance(message, Stable):
+            self.checkpoints.append(message.checkpoint)
+        elif isinstance(message, ViewChange):
+            if message.checkpoint is not None:
+                self.checkpoints.append(message.checkpoint)
+            kept = self.changes.setdefault(message.view, {}).setdefault(envelope.signer, [])
+            if envelope not in kept:
+                kept.append(envelope)
+        elif isinstance(message, NewView):
+            for nested in (*message.view_changes, *message.pre_prepares):
+                self.note(nested)
+
+
+class Liar:
+    """One liar: how it treats each other member at present, and what it makes of its engine's messages."""
+
+    def __init__(self, cluster: "LyingCluster", member: MemberId) -> None:
+        self.cluster, self.member = cluster, member
+        self.dice, self.memory = cluster.dice, cluster.memory
+        self.moods: dict[int, str] = {}
+
+    def change_moods(self) -> None:
+        """Treat everybody in another way for a while."""
+        for to in self.cluster.roster.members:
+            self.moods[to] = self.dice.choice(MOODS)
+        self.cluster.at(self.dice.choice([30, 300, 3000]), self.change_moods)
+
+    def pass_on(self, to: int, envelope: Envelope) -> None:
+        mood = self.moods.get(to, "honest")
+        if mood == "mute":
+            return
+        if mood == "twist" and self.dice.random() < 0.7:
+            for twisted in self.twist(envelope):
+                self.tell(to, twisted)
+            return
+        times = 3 if mood == "repeat" else 1
+        delay = self.dice.randint(0, 800) if mood == "slow" else 0
+        for _ in range(times):
+            self.cluster.at(delay, partial(self.tell, to, envelope))
+
+    def tell(self, to: int, envelope: Envelope) -> None:
+        """Say it to one member, if its door lets it in."""
+        try:
+            self.cluster.door.open(envelope)
+        except CryptoError:
+            return
+        self.memory.note(envelope)
+        self.cluster.pass_on(self.member, to, envelope, partial(Member.take, envelope=envelope))
+
+    def sign(self, message: Any, beside: bytes = b"") -> Envelope:
+        cluster = self.cluster
+        return kinds.seal(cluster.roster, self.member, cluster.keys[self.member], message, beside).envelope
+
+    def twist(self, envelope: Envelope) -> list[Envelope]:
+        """What this liar says instead of, or beside, what its engine says."""
+        if envelope.signer != self.member:
+            return [envelope]
+        message, dice = kinds.decode(envelope), self.dice
+        match message:
+            case PrePrepare():
+                both = [self.other_proposal(message.view, message.sequence), envelope]
+                return dice.choice([both, both[:1], both[::-1]])
+            case Prepare() | Commit():
+                other = structs.replace(message, digest=self.some_digest(message.sequence))
+                return dice.choice(
+                    [[self.sign(other)], [self.sign(other), envelope], [envelope, self.sign(other)]]
+                )
+            case ViewChange():
+                return [self.some_view_change(message.view)]
+            case NewView():
+                return [self.some_new_view(message.view) or envelope]
+            case Status():
+                return [self.some_status()]
+            case Attestation():
+                return [self.sign(structs.replace(message, block_hash=Digest(dice.randbytes(32)))), envelope]
+            case Suspect():
+                executed = Height(dice.choice([0, message.executed, HUGE]))
+                return [self.sign(Suspect(message.view, executed))]
+        return [envelope]
+
+    def speak(self) -> None:
+        """Say something unasked, to one member or to all, and again after a while."""
+        acts = [
+            self.some_suspicion,
+            self.some_suspicion,
+            lambda: self.some_view_change(self.some_view()),
+            lambda: self.some_new_view(self.some_view()),
+            self.some_vote,
+            self.some_vote,
+            self.some_proposal,
+            self.some_status,
+            self.old_message,
+            self.old_message,
+            self.old_message,
+            self.some_attestation,
+            self.some_question,
+        ]
+        envelope = self.dice.choice(acts)()
+        if envelope is not None:
+            others = [to for to in self.cluster.roster.members if to != self.member]
+            for to in self.dice.sample(others, self.dice.choice([1, 1, 2, len(others)])):
+                self.tell(to, envelope)
+        self.cluster.at(self.dice.randint(1, self.cluster.pause), self.speak)
+
+    def some_view(self) -> View:
+        views = [member.engine.status().view for member in self.cluster.honest]
+        return View(max(0, self.dice.choice(views) + self.dice.choice([0, 0, 0, 1, 1, 2, -1])))
+
+    def some_sequence(self) -> Height:
+        status = self.dice.choice(self.cluster.honest).engine.status()
+        near = [status.executed, status.executed + 1, status.executed + 1, status.executed + 2]
+        return Height(max(1, self.dice.choice([*near, status.low + self.dice.randint(1, 34)])))
+
+    def some_digest(self, sequence: int) -> Digest:
+        known = [p.digest for p in self.memory.proposals[-200:] if p.sequence == sequence]
+        return self.dice.choice([*known, Digest(self.dice.randbytes(32))])
+
+    def some_suspicion(self) -> Envelope:
+        executed = self.dice.choice([0, self.dice.choice(self.cluster.honest).engine.status().executed, HUGE])
+        return self.sign(Suspect(self.some_view(), Height(executed)))
+
+    def some_vote(self) -> Envelope:
+        recent = self.memory.proposals[-8:]
+        if not recent or self.dice.random() < 0.2:
+            sequence = self.some_sequence()
+            chosen = (self.some_view(), sequence, self.some_digest(sequence))
+        else:
+            p = self.dice.choice(recent)
+            chosen = (p.view, p.sequence, p.digest)
+        return self.sign(self.dice.choice([Prepare, Commit])(*chosen))
+
+    def other_proposal(self, view: View, sequence: Height) -> Envelope:
+        """Another batch: of real requests, of invented ones, or of none."""
+        known = list(range(self.cluster.submitted))
+        numbers = self.dice.sample(known, min(len(known), self.dice.randint(0, 3)))
+        if self.dice.random() < 0.2:
+            numbers.append(10**6 + self.dice.randrange(10**6))
+        stamp = Millis(WALL + self.cluster.time + self.dice.choice([0, 1, -5000, 100_000]))
+        ids = [request(number).id for number in numbers]
+        root = transaction_root(ids)
+        digest = batch_digest(CHAIN, sequence, stamp, root)
+        return self.sign(PrePrepare(view, sequence, digest, stamp, root), b"".join(ids))
+
+    def some_proposal(self) -> Envelope | None:
+        n = self.cluster.roster.n
+        views = [view for view in (self.some_view(), self.some_view()) if view % n == self.member]
+        return self.other_proposal(views[0], self.some_sequence()) if views else None
+
+    def old_message(self) -> Envelope | None:
+        """What anybody said before, now or long ago."""
+        said = self.memory.said
+        if not said:
+            return None
+        return self.dice.choice(said[-50:] if self.dice.random() < 0.6 else said)
+
+    def some_attestation(self) -> Envelope:
+        height = self.some_sequence() // 8 * 8 + self.dice.choice([0, 8, 8 * 2**30])
+        return self.sign(Attestation(Height(height), Digest(self.dice.randbytes(32))))
+
+    def some_question(self) -> Envelope:
+        sequence = self.some_sequence()
+        return self.sign(FetchProposal(sequence, self.some_digest(sequence)))
+
+    def some_status(self) -> Envelope:
+        status, dice = self.dice.choice(self.cluster.honest).engine.status(), self.dice
+        heights = [Height(h) for h in (0, status.executed, status.low, status.executed + 30, HUGE)]
+        wall = WALL + self.cluster.time
+        return self.sign(
+            Status(
+                View(dice.choice([self.some_view(), HUGE])),
+                active=dice.random() < 0.5,
+                stable=dice.choice(heights),
+                executed=dice.choice(heights),
+                awake=dice.random() < 0.7,
+                needs=dice.choice([*heights, Height(status.low + 32)]),
+                wants=dice.choice([Millis(0), Millis(wall - 1), Millis(HUGE)]),
+                at=dice.choice([Millis(wall), Millis(0), Millis(HUGE)]),
+            )
+        )
+
+    def some_view_change(self, view: View) -> Envelope:
+        """With all prepared certificates that can be shown, with few, with old ones, or with none."""
+        dice, memory = self.dice, self.memory
+        certificate = dice.choice([None, *memory.checkpoints[-6:]])
+        stable = self.height_of(certificate)
+        proofs: dict[int, PreparedProof] = {}
+        for (v, sequence, digest), votes in dice.sample(
+            sorted(memory.prepares.items()), len(memory.prepares)
+        ):
+            proposal = memory.signed_proposals.get((v, sequence, digest))
+            primary = v % self.cluster.roster.n
+            usable = [vote for member, vote in sorted(votes.items()) if member != primary]
+            window = self.cluster.limits.window
+            if proposal is None or v >= view or not stable < sequence <= stable + window:
+                continue
+            if len(usable) >= self.cluster.quorum - 1 and dice.random() < 0.7:
+                proofs[sequence] = PreparedProof(proposal, tuple(usable))
+        kept = tuple(proofs[sequence] for sequence in sorted(proofs))
+        if dice.random() < 0.3:
+            kept = ()
+        return self.sign(ViewChange(view, stable, certificate, kept))
+
+    @staticmethod
+    def height_of(certificate: Certificate | None) -> Height:
+        return attested(certificate).height if certificate is not None else Height(0)
+
+    def some_new_view(self, view: View) -> Envelope | None:
+        """Started from any quorum of the VIEW-CHANGEs that were seen, and from any of a liar's own."""
+        if view % self.cluster.roster.n != self.member:
+            return None
+        seen = self.memory.changes.get(view, {})
+        for liar in self.cluster.liars:
+            if self.dice.random() < 0.5:
+                change = self.cluster.liars[liar].some_view_change(view)
+                seen.setdefault(liar, []).append(change)
+        if len(seen) < self.cluster.quorum or view == 0:
+            return None
+        signers = sorted(self.dice.sample(sorted(seen), self.cluster.quorum))
+        changes = tuple(self.dice.choice(seen[signer]) for signer in signers)
+        start = implied(CHAIN, [decode(change) for change in changes])
+        again = tuple(
+            self.sign(PrePrepare(view, p.sequence, p.digest, p.timestamp, p.root)) for p in start.proposals
+        )
+        return self.sign(NewView(view, changes, again))
+
+
+class LyingCluster(Cluster):
+    """A cluster of which some members lie, and correct ones may crash after a Ready's records are written."""
+
+    def __init__(self, n: int, seed: int, liars: list[int], crashing: float, **others) -> None:
+        self.dice = random.Random(f"liars {seed} {n}")
+        self.memory = Memory()
+        self.liars: dict[int, Liar] = {}
+        self.crashing = 0.0
+        self.running = False
+        self.submitted = 0
+        self.pause = 100
+        super().__init__(n, seed, **others)
+        self.quorum = self.members[0].engine._state.quorums.quorum
+        self.crashing = crashing
+        for member in liars:
+            self.liars[member] = liar = Liar(self, MemberId(member))
+            self.at(0, liar.change_moods)
+            self.at(self.dice.randint(1, 100), liar.speak)
+
+    @property
+    def honest(self) -> list[Member]:
+        return [member for member in self.members if member.id not in self.liars]
+
+    def emit(self, source: Member, ready) -> None:
+        liar = self.liars.get(source.id)
+        if liar is None:
+            if ready and self.running and self.dice.random() < self.crashing:
+                raise Crash(source)
+            for send in ready.send:
+                self.memory.note(send.message)
+            super().emit(source, ready)
+            return
+        for send in ready.send:
+            for to in send.to if send.to is not None else [m for m in self.roster.members if m != source.id]:
+                liar.pass_on(to, send.message)
+        super().emit(source, structs.replace(ready, send=()))
+
+    def run(self, until=None, limit: int = 60_000) -> bool:
+        end = self.time + limit
+        while self.heap and self.heap[0][0] <= end:
+            if until is not None and until():
+                return True
+            self.time, _, action = heapq.heappop(self.heap)
+            self.running = True
+            try:
+                action()
+            except Crash as crash:
+                crash.member.crash()
+                self.at(self.dice.choice([1, 50, 1000]), partial(self.restart, crash.member))
+            finally:
+                self.running = False
+        self.time = end
+        return until() if until is not None else True
+
+    def restart(self, member: Member) -> None:
+        if not member.up:
+            member.start()
+
+    def check_agreement(self) -> None:
+        longest = max((member.disk.chain for member in self.honest), key=len)
+        for member in self.honest:
+            for mine, theirs in zip(member.disk.chain, longest, strict=False):
+                assert mine[1] == theirs[1], f"member {member.id} disagrees at {mine[0].height}"
+
+
+class Crash(Exception):
+    """A member stops between what a Ready persists and all else that it wants."""
+
+    def __init__(self, member: Member) -> None:
+        super().__init__(member.id)
+        self.member = member
