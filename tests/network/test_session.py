@@ -44,6 +44,16 @@ def joined() -> tuple[Session, Session]:
     return server, client
 
 
+def assert_refused(record: bytes, receiver: Session, sender: Session) -> None:
+    """The record is not let through, and its sender learns why: the receiver's own error names the cause only
+    in OpenSSL older than 3.2.
+    """
+    with pytest.raises(SessionFailed):
+        receiver.receive(record)
+    with pytest.raises(SessionFailed, match="alert bad record mac"):
+        sender.receive(receiver.output())
+
+
 def test_two_sessions_know_each_other_after_the_handshake() -> None:
     server, client = joined()
     assert server.established
@@ -109,12 +119,7 @@ def test_a_record_that_was_changed_on_its_way_fails_and_says_nothing() -> None:
     client.protect(b"pay 1 to alice")
     record = bytearray(client.output())
     record[10] ^= 1
-    with pytest.raises(SessionFailed, match="bad record mac"):
-        server.receive(bytes(record))
-    alert = server.output()
-    assert alert
-    with pytest.raises(SessionFailed, match="alert"):
-        client.receive(alert)
+    assert_refused(bytes(record), server, client)
 
 
 def test_a_record_that_is_repeated_fails() -> None:
@@ -122,8 +127,7 @@ def test_a_record_that_is_repeated_fails() -> None:
     client.protect(b"pay 1 to alice")
     record = client.output()
     assert server.receive(record) == [b"pay 1 to alice"]
-    with pytest.raises(SessionFailed, match="bad record mac"):
-        server.receive(record)
+    assert_refused(record, server, client)
 
 
 @pytest.mark.parametrize("own", ["stranger", None])
