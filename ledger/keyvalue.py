@@ -23,7 +23,6 @@ from rocksdict import (
     BlockBasedOptions,
     Cache,
     Checkpoint,
-    DbClosedError,
     DBCompressionType,
     DBRecoveryMode,
     Options,
@@ -32,7 +31,8 @@ from rocksdict import (
     WriteBatch,
 )
 
-from ledger.errors import CorruptStore, DiskFull, StoreError, StoreLocked
+from ledger.errors import DiskFull, StoreError
+from ledger.storefiles import translated, verify_files
 from ledger.syncmark import SyncMark
 
 MIB = 1024 * 1024
@@ -223,15 +223,16 @@ class RocksKeyValue:
         families = {family.column: _options(family, cache) for family in Family}
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            verify_files(path)
             database = Rdict(str(path), families["default"], families, access)
             store = cls(path, database, SyncMark(path, read_only))
         except Exception as error:  # rocksdict raises plain Exception
-            raise _translated(error, path) from error
+            raise translated(error, path) from error
         try:
             store._mark.require(database.latest_sequence_number())
         except (StoreError, OSError) as error:
             store.close()
-            raise _translated(error, path) from error
+            raise translated(error, path) from error
         return store
 
     def get(self, family: Family, key: bytes) -> bytes | None:
@@ -239,7 +240,7 @@ class RocksKeyValue:
         try:
             value: bytes | None = self._families[family].get(key)
         except Exception as error:
-            raise _translated(error, self._path, family) from error
+            raise translated(error, self._path, family.column) from error
         return value
 
     def get_many(self, family: Family, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -249,7 +250,7 @@ class RocksKeyValue:
         try:
             values: list[bytes | None] | None = self._families[family].get(list(keys))
         except Exception as error:
-            raise _translated(error, self._path, family) from error
+            raise translated(error, self._path, family.column) from error
         return values or []
 
     def write(self, changes: Sequence[Change]) -> None:
@@ -265,7 +266,7 @@ class RocksKeyValue:
         try:
             database.write(batch)
         except Exception as error:
-            raise _translated(error, self._path) from error
+            raise translated(error, self._path) from error
 
     def sync(self) -> None:
         """Sync the write-ahead log. It releases the interpreter's lock: meant for an executor's thread."""
@@ -275,7 +276,7 @@ class RocksKeyValue:
             database.flush_wal(True)
             self._mark.note(number)
         except Exception as error:
-            raise _translated(error, self._path) from error
+            raise translated(error, self._path) from error
 
     def scan(
         self, family: Family, start: bytes = b"", end: bytes | None = None, reverse: bool = False
@@ -302,7 +303,7 @@ class RocksKeyValue:
             # An iterator that meets a damaged block becomes invalid, as at the end: only its status tells.
             rows.status()
         except Exception as error:
-            raise _translated(error, self._path, family) from error
+            raise translated(error, self._path, family.column) from error
 
     def checkpoint(self, path: Path) -> None:
         """Make a consistent copy of the store at `path`, which must not exist: hard links, where it is the
@@ -310,7 +311,7 @@ class RocksKeyValue:
         try:
             Checkpoint(self._opened()).create_checkpoint(str(path))
         except Exception as error:
-            raise _translated(error, self._path) from error
+            raise translated(error, self._path) from error
 
     def close(self) -> None:
         """Close every family, then the store: the lock stays held until the last of them is closed.
@@ -381,25 +382,3 @@ def _options(family: Family, cache: Cache) -> Options:
     table.set_pin_l0_filter_and_index_blocks_in_cache(True)
     options.set_block_based_table_factory(table)
     return options
-
-
-_FULL = ("no space left on device", "disk quota exceeded", "file too large", "disk full", "space limit")
-_LOCKED = ("lock hold by current process", "while lock file")
-
-
-def _translated(error: Exception, path: Path, family: Family | None = None) -> StoreError:
-    """Return the error of ours for one of rocksdict's, which all are plain exceptions with RocksDB's text."""
-    if isinstance(error, StoreError):
-        return error
-    if isinstance(error, DbClosedError):
-        return StoreError(f"the store at {path} is closed")
-    text = " ".join(str(error).split()) or type(error).__name__
-    lowered = text.lower()
-    if any(mark in lowered for mark in _FULL):
-        return DiskFull(f"the disk of {path} is full: {text}")
-    if any(mark in lowered for mark in _LOCKED):
-        return StoreLocked(f"the store at {path} is open in another process already")
-    where = f"{path}" if family is None else f"{path}, family {family.column}"
-    if lowered.startswith("corruption") or "checksum mismatch" in lowered:
-        return CorruptStore(f"{text} ({where})")
-    return StoreError(f"the store at {where}: {text}")

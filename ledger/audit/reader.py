@@ -14,7 +14,6 @@ itself would drop what looks like a torn end. If the store can be opened only by
 that is done, with a fault that says so: the rest is still worth auditing.
 """
 
-import re
 import shutil
 import tempfile
 import time
@@ -25,10 +24,11 @@ from typing import NamedTuple, Protocol
 
 from rocksdict import AccessType, BlockBasedOptions, Cache, DBRecoveryMode, Options, Rdict, ReadOptions
 
-from ledger.audit.logframes import whole_length
 from ledger.audit.report import Fault
 from ledger.errors import CorruptStore, StoreError
 from ledger.keyvalue import Family
+from ledger.logframes import whole_length
+from ledger.storefiles import belongs, explained, unusable
 from ledger.syncmark import NAME as SYNC_MARK
 from ledger.syncmark import SyncMark
 
@@ -142,13 +142,10 @@ class StoreView:
         text = _plain(error)
         if "no such file" in text.lower():
             return StoreChanged(f"{self._path}: {text}. {BUSY}")
-        return CorruptStore(text)
+        return CorruptStore(explained(text).what)
 
 
 BUSY = "A running replica replaces its files: audit a copy of its store, or stop it meanwhile"
-
-
-_STORED = re.compile(rf"CURRENT|{re.escape(SYNC_MARK)}|MANIFEST-\d+|\d+\.(?:sst|log)")
 
 
 def holds_store(path: Path) -> bool:
@@ -156,7 +153,7 @@ def holds_store(path: Path) -> bool:
 
     Raises `StoreError` where the directory cannot be read.
     """
-    return path.is_dir() and any(map(_STORED.fullmatch, _names(path)))
+    return path.is_dir() and any(map(_belongs, _names(path)))
 
 
 @contextmanager
@@ -169,6 +166,11 @@ def open_for_audit(path: Path, name: str | None = None) -> Iterator[OpenedStore]
     """
     if not holds_store(path):
         raise StoreError(f"there is no store at {path}")
+    strange = [file for file in sorted(_names(path)) if _belongs(file) and (path / file).is_dir()]
+    if strange:
+        what = "a directory, where a file of the store must be"
+        yield OpenedStore(None, [Fault(name or str(path), "files", None, file, what) for file in strange])
+        return
     with tempfile.TemporaryDirectory(prefix="tetrarch-audit-") as scratch:
         opened = _open_mirrored(path, Path(scratch), name or str(path))
         try:
@@ -224,9 +226,10 @@ class _Opening(NamedTuple):
 def _open_fault(directory: Path, name: str, problem: str, log_damaged: bool) -> Fault:
     if log_damaged:
         logs = ", ".join(file for file in sorted(_names(directory)) if file.endswith(".log"))
-        what = f"the write-ahead log is damaged ({problem}): what it held behind that was left out"
+        what = f"{explained(problem).what}: what it held behind that was left out"
         return Fault(name, "files", None, logs, what)
-    return Fault(name, "files", None, _file_in(problem) or "files", f"RocksDB: {problem}")
+    complaint = explained(problem)
+    return Fault(name, "files", None, complaint.file or "files", complaint.what)
 
 
 def _frame_faults(directory: Path, name: str) -> Iterator[Fault]:
@@ -282,7 +285,7 @@ def _mirror(path: Path, directory: Path) -> dict[str, int]:
             sizes = {file: _take(path, directory, file) for file in sorted(before, key=_order)}
         except OSError as error:
             if sorted(filter(_belongs, _names(path))) == before:
-                raise StoreError(f"{path}: {error.filename}: {error.strerror}") from error
+                raise unusable(error, path) from error
         else:
             if sorted(filter(_belongs, _names(path))) == before:
                 return {file: size for file, size in sizes.items() if size is not None}
@@ -313,8 +316,7 @@ def _order(file: str) -> tuple[int, str]:
 
 
 def _belongs(file: str) -> bool:
-    """Return whether a file holds part of what the store says; the others are diaries and settings."""
-    return file in ("CURRENT", SYNC_MARK) or file.startswith("MANIFEST-") or file.endswith((".sst", ".log"))
+    return belongs(file) or file == SYNC_MARK
 
 
 def _names(directory: Path) -> list[str]:
@@ -324,22 +326,6 @@ def _names(directory: Path) -> list[str]:
         raise StoreError(f"{directory}: {error.strerror}") from error
 
 
-_CHECKSUMS = re.compile(r": stored\(context removed\) = \d+, computed = \d+, type = \d+(?= in )")
-_MIRRORED = re.compile(r"/\S*/(?=[^/\s]+\.(?:sst|log)\b|MANIFEST-)")
-
-
 def _plain(error: Exception, mirror: Path | None = None) -> str:
-    """Return RocksDB's words without the mirror's directory, which is gone, and without the checksums."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if mirror is not None:
-        text = text.replace(f"{mirror}/", "")
-    return _MIRRORED.sub("", _CHECKSUMS.sub("", text))
-
-
-def _file_in(text: str) -> str:
-    """Return the name of the store's file that RocksDB's message names; empty where it names none."""
-    for word in text.split():
-        candidate = word.strip(".,;:()").rpartition("/")[2]
-        if candidate.endswith(".sst") or candidate.startswith("MANIFEST-"):
-            return candidate
-    return ""
+    return text if mirror is None else text.replace(f"{mirror}/", "")
