@@ -9,7 +9,7 @@ What a start verifies, so that nothing unverified is ever served or voted on:
 * the last blocks (RECENT_BLOCKS, RECENT_TRANSACTIONS): seals, contents, parent links, certificates' presence,
   and the index of their transactions in both directions;
 * the whole state, against the head's state root (`ledger.state`);
-* every record of the engine's.
+* every record of the engine's, and that none of them is missing.
 
 Older blocks are verified when they are read, older index records by their seals; all of it by the audit.
 """
@@ -25,17 +25,18 @@ from crypto.merkle import Tree
 from crypto.roster import Epoch
 from ledger.application import Application, Invalid
 from ledger.block import Block, Header, block_hash, block_time, result_leaf
+from ledger.engine_records import EngineRecords
 from ledger.errors import BlockError, CorruptStore, StoreError, TransactionRefused
 from ledger.executor import BatchOutcome, execute_batch
 from ledger.genesis import Genesis
-from ledger.keyvalue import Change, Family, KeyValue
+from ledger.keyvalue import Family, KeyValue
 from ledger.opening import open_state, verify_recent
 from ledger.refusals import RefusalCode
 from ledger.result import bounded_reason
 from ledger.state.errors import CorruptState, StateError
 from ledger.state.proof import encode_proof
 from ledger.state.tree import PendingUpdate, StateTree
-from ledger.store import ChainStore, block_changes, index_changes, seal
+from ledger.store import ChainStore, block_changes, index_changes
 from ledger.transaction import ParsedTransaction, check_sender, transaction_id
 from ledger.values import RecentValues
 
@@ -60,7 +61,13 @@ class Ledger:
     """The chain and the state of one replica. Made by `open`. For one thread; `sync` alone may run beside."""
 
     def __init__(
-        self, genesis: Genesis, application: Application, disk: KeyValue, store: ChainStore, state: StateTree
+        self,
+        genesis: Genesis,
+        application: Application,
+        disk: KeyValue,
+        store: ChainStore,
+        state: StateTree,
+        engine_records: EngineRecords,
     ) -> None:
         self._genesis = genesis
         self._chain_id = genesis.chain_id
@@ -68,6 +75,7 @@ class Ledger:
         self._disk = disk
         self._store = store
         self._state = state
+        self._engine_records = engine_records
         self._values = RecentValues(state.get)
         self._senders: set[bytes] = set()
         self.head: Header | None = store.header(store.head.height)
@@ -82,9 +90,7 @@ class Ledger:
         store = ChainStore.open(disk, genesis.chain_id)
         verify_recent(disk, store, genesis.first_parent())
         state = open_state(disk, store)
-        for _ in store.sealed(Family.VOTES):
-            pass
-        return cls(genesis, application, disk, store, state)
+        return cls(genesis, application, disk, store, state, EngineRecords.open(disk, store))
 
     @property
     def height(self) -> Height:
@@ -240,13 +246,7 @@ class Ledger:
     ) -> None:
         """Write records of the engine's (`None` deletes one), and what it archives, in one write, not
         synced."""
-        votes, kept = Family.VOTES, Family.ARCHIVE
-        changes: list[Change] = [
-            (votes, key, None if value is None else seal(votes, key, value)) for key, value in records
-        ]
-        changes += [(kept, key, seal(kept, key, value)) for key, value in archive]
-        if changes:
-            self._disk.write(changes)
+        self._engine_records.write(records, archive)
 
     def archive(self, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Return keys and values of what the engine archived under `prefix`. Raises `CorruptStore`."""

@@ -7,6 +7,7 @@ must not be known here: executing, applications, when something is synced.
 |---|---|---|---|
 | META | `chain` | format and chain id | seal |
 | META | `head` | height and hash of the last block | seal |
+| META | `records` | the tally of VOTES and ARCHIVE (`ledger.engine_records`) | seal |
 | BLOCKS | height | block, its certificate left out | seal; parent links up to the head; both roots |
 | CERTIFICATES | height | the engine's certificate | seal (and its signatures) |
 | INDEX | transaction id | height, position | seal (and the block there) |
@@ -34,7 +35,7 @@ from ledger.errors import CorruptStore, OtherChain, StoreError
 from ledger.keyvalue import Change, Family, KeyValue
 from ledger.transaction import transaction_id
 
-FORMAT = 1
+FORMAT = 2
 """Of the records below. Another format is another program's store."""
 
 CHAIN_KEY = b"chain"
@@ -244,10 +245,15 @@ class ChainStore:
 
     def sealed(self, family: Family, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Yield keys and values of a family of sealed records. Raises `CorruptStore`."""
+        for key, value, _ in self.sealed_rows(family, prefix):
+            yield key, value
+
+    def sealed_rows(self, family: Family, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Yield keys, values, and values with their seals. Raises `CorruptStore`."""
         for key, stored in self._disk.scan(family, prefix):
             if not key.startswith(prefix):
                 return
-            yield key, unseal(family, key, stored)
+            yield key, unseal(family, key, stored), stored
 
     def _stored(self, height: Height) -> Block:
         """Return the block of a height of the chain, its certificate left out, itself not linked yet."""

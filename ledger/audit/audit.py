@@ -187,11 +187,12 @@ class _Audit:
         return self._report()
 
     def _stages(self) -> None:
-        head = read_meta(self._store, self._genesis.chain_id, self._findings)
+        meta = read_meta(self._store, self._genesis.chain_id, self._findings)
+        head = meta.head
         self._last = last_height(self._store, head)
         if self._level >= Level.CERTIFICATES:
             meter = self._meter("records", "records", 0)
-            self._records_audit.check(meter)
+            self._records_audit.check(meta.tally, meter)
             meter.finish()
         self._walk_chain()
         if self._interrupted:
@@ -297,13 +298,14 @@ class _Audit:
         checked, left = self._coverage()
         tail = walk.tail
         executed = Height(0) if self._replay is None else self._replay.height
+        known = tail is not None and tail.height == walk.height
         verdict = Verdict.INCOMPLETE if self._interrupted else Verdict.VALID
         return Report(
             verdict=Verdict.INVALID if findings else verdict,
             store=self._options.name,
             level=self._level.word,
             height=walk.height,
-            head=tail.hash.hex() if tail is not None and tail.height == walk.height else "",
+            head=tail.hash.hex() if known and tail is not None else "",
             blocks=walk.blocks,
             transactions=walk.transactions,
             certified=walk.certified,

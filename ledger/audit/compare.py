@@ -80,7 +80,7 @@ class _Chain:
         self.store = store
         self._chain_id = chain_id
         findings = Findings(name)
-        self.last = last_height(store, read_meta(store, chain_id, findings))
+        self.last = last_height(store, read_meta(store, chain_id, findings).head)
 
     def rows(self) -> ChainRows:
         """Return the blocks that are there, in order."""
@@ -156,7 +156,7 @@ class _Comparing:
         for chain in self._chains:
             own = Findings(chain.name)
             judged = RecordsAudit(chain.store, records, roster, checker, own)
-            judged.check()
+            judged.check(None)
             self._attested.update(judged.attested)
             self._findings.blamed |= own.blamed
             self._judged.append(judged)

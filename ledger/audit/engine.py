@@ -18,6 +18,7 @@ from ledger.audit.reader import AuditedStore, StoreChanged
 from ledger.audit.records import EngineRecord, EngineRecordsVerifier, Judged
 from ledger.audit.report import Findings, shown
 from ledger.audit.rows import reason
+from ledger.engine_records import NOTHING, TALLY_KEY, Tally
 from ledger.errors import CorruptStore, StoreError
 from ledger.keyvalue import Family
 from ledger.store import unseal
@@ -99,18 +100,23 @@ class RecordsAudit:
         self.attested = Attested()
         self._bad: set[tuple[Family, bytes]] = set()
 
-    def check(self, meter: Meter | None = None) -> None:
-        """Check all records; without a verifier their seals only."""
+    def check(self, noted: Tally | None, meter: Meter | None = None) -> None:
+        """Check all records, and that they are as many as `noted`, if that is known; without a verifier their
+        seals only."""
+        found: Tally | None = NOTHING
         for family in FAMILIES:
             try:
                 for key, stored in self._store.scan(family):
-                    self._check_record(family, key, stored)
+                    sealed = self._check_record(family, key, stored)
+                    found = found.plus(stored) if sealed and found is not None else None
                     if meter is not None:
                         meter.advance()
             except StoreChanged:
                 raise
             except StoreError as error:
                 self._findings.add(family, None, "records", reason(error))
+                found = None
+        self._compare(noted, found)
         for height, member in self.attested.contradictions():
             self._findings.blamed.add(member)
             what = f"member {member} attests two different blocks"
@@ -127,7 +133,16 @@ class RecordsAudit:
         except StoreError:
             return
 
-    def _check_record(self, family: Family, key: bytes, stored: bytes) -> None:
+    def _compare(self, noted: Tally | None, found: Tally | None) -> None:
+        """Compare the tally with what is there, where neither is damaged: then that is a fault already."""
+        if noted is not None and found is not None and noted != found:
+            what = f"votes and archive have {found.records} records, {noted.records} were written"
+            if noted.records == found.records:
+                what = f"votes and archive have other records than the {noted.records} that were written"
+            self._findings.add(Family.META, None, TALLY_KEY.decode(), what)
+
+    def _check_record(self, family: Family, key: bytes, stored: bytes) -> bool:
+        """Check one record; return whether its seal holds."""
         field = shown(key)
         try:
             record = EngineRecord(family, key, unseal(family, key, stored))
@@ -135,9 +150,9 @@ class RecordsAudit:
             what = "the record's checksum does not hold"
             self._findings.add(family, None, f"{field}.{SEAL}", what)
             self._note_bad(family, key)
-            return
+            return False
         if self._verifier is None:
-            return
+            return True
         height: Height | None = None
         try:
             judged = self._verifier.judge(record)
@@ -148,8 +163,9 @@ class RecordsAudit:
         except CryptoError as error:
             self._findings.add(family, height, field, str(error))
             self._note_bad(family, key)
-            return
+            return True
         self._findings.blamed.update(judged.guilty)
+        return True
 
     def _note_bad(self, family: Family, key: bytes) -> None:
         if len(self._bad) < MAX_BAD:

@@ -5,6 +5,7 @@ what a block's bytes mean.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from crypto.attestation import MAX_HEIGHT, Height
 from crypto.digest import ChainId
@@ -12,6 +13,7 @@ from crypto.errors import CodecError
 from ledger.audit.inspection import SEAL, BlockRow
 from ledger.audit.reader import AuditedStore, StoreChanged
 from ledger.audit.report import Findings, shown
+from ledger.engine_records import NOTHING, TALLY_KEY, Tally, tallies
 from ledger.errors import CorruptStore, StoreError
 from ledger.keyvalue import Family
 from ledger.store import (
@@ -30,26 +32,37 @@ MAX_IN_VAIN = 1000
 """After so many heights in a row without a readable record the rest of a damaged family is given up."""
 
 
-def read_meta(store: AuditedStore, chain_id: ChainId, findings: Findings) -> Head | None:
-    """Check whose store it is, and return its head; None where its record cannot be believed."""
+class Bookkeeping(NamedTuple):
+    """What META says."""
+
+    head: Head | None = None
+    """None where its record cannot be believed; so the tally."""
+    tally: Tally | None = None
+
+
+def read_meta(store: AuditedStore, chain_id: ChainId, findings: Findings) -> Bookkeeping:
+    """Check whose store it is, and return what it says of itself."""
     rows: dict[bytes, bytes] = {}
+    damaged: set[bytes] = set()
     try:
         for key, stored in store.scan(Family.META):
-            if key not in (CHAIN_KEY, HEAD_KEY):
+            if key not in (CHAIN_KEY, HEAD_KEY, TALLY_KEY):
                 findings.add(Family.META, None, shown(key), "a record that does not belong here")
                 continue
             try:
                 rows[key] = unseal(Family.META, key, stored)
             except CorruptStore:
                 what = "the record's checksum does not hold"
-                findings.add(Family.META, None, f"{shown(key)}.{SEAL}", what)
+                findings.add(Family.META, None, f"{key.decode()}.{SEAL}", what)
+                damaged.add(key)
     except StoreChanged:
         raise
     except StoreError as error:
         findings.add(Family.META, None, "records", reason(error))
-        return None
+        return Bookkeeping()
     _check_identity(rows.get(CHAIN_KEY), chain_id, findings)
-    return _head(rows.get(HEAD_KEY), findings)
+    head = _head(rows.get(HEAD_KEY), findings)
+    return Bookkeeping(head, None if TALLY_KEY in damaged else _tally(rows.get(TALLY_KEY), findings))
 
 
 def _check_identity(value: bytes | None, chain_id: ChainId, findings: Findings) -> None:
@@ -66,6 +79,16 @@ def _check_identity(value: bytes | None, chain_id: ChainId, findings: Findings) 
     if identity.chain_id != chain_id:
         what = f"the store is of chain {identity.chain_id.hex()}, the genesis makes {chain_id.hex()}"
         findings.add(Family.META, None, "chain.chain_id", what)
+
+
+def _tally(value: bytes | None, findings: Findings) -> Tally | None:
+    if value is None:
+        return NOTHING
+    try:
+        return tallies.decode(value)
+    except CodecError as error:
+        findings.add(Family.META, None, TALLY_KEY.decode(), str(error))
+        return None
 
 
 def _head(value: bytes | None, findings: Findings) -> Head | None:

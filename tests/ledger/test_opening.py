@@ -153,11 +153,35 @@ def test_a_flipped_byte_of_a_vote_is_found(chain: Chain, key: bytes) -> None:
         chain.open()
 
 
-def test_a_flipped_byte_of_the_archive_is_found_when_it_is_read(chain: Chain) -> None:
+def test_a_flipped_byte_of_the_archive_is_found(chain: Chain) -> None:
     change(chain.disk, Family.ARCHIVE, b"checkpoint/4", flip(0))
-    ledger = chain.open()
     with pytest.raises(CorruptStore, match="family archive"):
-        ledger.archive()
+        chain.open()
+
+
+@pytest.mark.parametrize(
+    ("family", "key"), [(Family.VOTES, b"v"), (Family.VOTES, b"a1"), (Family.ARCHIVE, b"checkpoint/4")]
+)
+def test_a_missing_record_of_the_engines_is_found(chain: Chain, family: Family, key: bytes) -> None:
+    change(chain.disk, family, key, lambda value: None)
+    with pytest.raises(CorruptStore, match=r"height 5: records of the engine's are missing.*2, 3 were"):
+        chain.open()
+
+
+def test_a_record_of_the_engines_from_another_store_is_found(chain: Chain) -> None:
+    change(chain.disk, Family.VOTES, b"v", lambda value: seal(Family.VOTES, b"v", b"another"))
+    with pytest.raises(CorruptStore, match="another store's"):
+        chain.open()
+
+
+def test_records_of_the_engines_that_were_deleted_and_replaced_are_not_missed(chain: Chain) -> None:
+    ledger = chain.open()
+    ledger.write_engine_records([(b"v", b"next"), (b"a1", None), (b"a2", b"1"), (b"a2", None)], [])
+    ledger.write_engine_records([(b"a1", None), (b"v", b"last")], [(b"checkpoint/4", b"again")])
+    assert chain.reopen().engine_records() == [(b"v", b"last")]
+    chain.ledger.write_engine_records([(b"v", None)], [(b"checkpoint/8", b"1"), (b"checkpoint/8", b"2")])
+    assert chain.reopen().engine_records() == []
+    assert chain.ledger.archive() == [(b"checkpoint/4", b"again"), (b"checkpoint/8", b"2")]
 
 
 def test_a_rewritten_block_is_found_though_its_seal_holds(chain: Chain) -> None:
@@ -193,7 +217,7 @@ def test_a_store_of_another_format_is_refused() -> None:
     disk = MemoryDisk()
     identity = encode(Identity(99, genesis_of().chain_id))
     disk.open().write([(Family.META, CHAIN_KEY, seal(Family.META, CHAIN_KEY, identity))])
-    with pytest.raises(StoreError, match="format 99, this program reads format 1"):
+    with pytest.raises(StoreError, match="format 99, this program reads format 2"):
         Chain(disk)
 
 

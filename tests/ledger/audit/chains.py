@@ -30,6 +30,7 @@ from ledger.audit.reader import AuditedStore
 from ledger.audit.records import EngineRecord, Judged
 from ledger.audit.report import Fault, Level, Report
 from ledger.block import Block, Header, block_hash
+from ledger.engine_records import NOTHING, TALLY_KEY
 from ledger.genesis import Genesis
 from ledger.keyvalue import Change, Family, KeyValue, MemoryKeyValue
 from ledger.ledger import Ledger
@@ -142,7 +143,7 @@ class Maker:
         self.application: Application = load_application(application, {})
         self.disk: KeyValue = disk if disk is not None else MemoryKeyValue()
         self.ledger = Ledger.open(self.genesis, self.application, self.disk)
-        self.disk.write([(Family.VOTES, b"note", seal(Family.VOTES, b"note", b"a vote"))])
+        self.ledger.write_engine_records([(b"note", b"a vote")])
         self._nonce = 0
         self.archiving = True
         self.headers: list[Header] = []
@@ -242,6 +243,15 @@ def put_block(disk: KeyValue, block: Block, head: bool = False) -> None:
 
 def put_sealed(disk: KeyValue, family: Family, key: bytes, value: bytes) -> None:
     disk.write([(family, key, seal(family, key, value))])
+
+
+def tally_anew(disk: KeyValue) -> None:
+    """Let the tally of the engine's records be that of what is there, as a forger would."""
+    tally = NOTHING
+    for family in (Family.VOTES, Family.ARCHIVE):
+        for _, stored in disk.scan(family):
+            tally = tally.plus(stored)
+    disk.write([(Family.META, TALLY_KEY, tally.sealed())])
 
 
 def first(report: Report) -> Fault:

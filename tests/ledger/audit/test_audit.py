@@ -30,6 +30,7 @@ from tests.ledger.audit.chains import (
     places,
     put_block,
     put_sealed,
+    tally_anew,
 )
 
 BLOCKS = 10
@@ -99,6 +100,7 @@ def test_attestations_of_too_few_members_prove_nothing(disk: MemoryKeyValue, cha
     for key, _ in list(disk.scan(Family.ARCHIVE)):
         disk.write([(Family.ARCHIVE, key, None)])
     disk.write([(Family.VOTES, b"s", None)])
+    tally_anew(disk)
     report = chain.audit(disk=disk)
     assert report.verdict is Verdict.VALID
     assert report.attested == 0
@@ -117,6 +119,17 @@ def test_a_store_of_another_chain_is_not_valid(chain: Maker) -> None:
     report = audit(chain.disk, other.genesis, Certificates(other.roster), None, Options(processes=1))
     assert ("meta", None, "chain.chain_id") in places(report)
     assert ("blocks", 1, "header.chain_id") in places(report)
+
+
+def test_lost_records_of_the_engines_are_found_by_their_tally(disk: MemoryKeyValue, chain: Maker) -> None:
+    key = b"checkpoint/" + height_key(Height(INTERVAL))
+    disk.write([(Family.ARCHIVE, key, None)])
+    assert chain.audit(Level.HEADERS, disk).verdict is Verdict.VALID
+    fault = first(chain.audit(Level.CERTIFICATES, disk))
+    assert (fault.family, fault.field) == ("meta", "records")
+    assert fault.what == "votes and archive have 3 records, 4 were written"
+    tally_anew(disk)
+    assert chain.audit(disk=disk).verdict is Verdict.VALID
 
 
 def test_a_shorter_store_is_valid_up_to_where_it_goes(chain: Maker) -> None:
@@ -256,6 +269,7 @@ def test_rewritten_results_that_nobody_attested_are_found_by_re_execution(
     for key, _ in list(disk.scan(Family.ARCHIVE)):
         disk.write([(Family.ARCHIVE, key, None)])
     disk.write([(Family.VOTES, b"s", None)])
+    tally_anew(disk)
     certified = chain.audit(Level.CERTIFICATES, disk)
     assert certified.verdict is Verdict.VALID
     assert "results" in certified.not_checked
@@ -328,6 +342,7 @@ def test_a_block_whose_proposal_is_older_than_its_parent_is_sound() -> None:
 def test_evidence_in_the_archive_blames_whom_it_convicts(chain: Maker, disk: MemoryKeyValue) -> None:
     both = tuple(attestation(chain.roster, 3, 4, digest("fork", bytes([side]))) for side in range(2))
     put_sealed(disk, Family.ARCHIVE, b"evidence/1", encode(both))
+    tally_anew(disk)
     report = chain.audit(disk=disk)
     assert report.verdict is Verdict.VALID
     assert report.blamed == (3,)
@@ -347,6 +362,7 @@ def test_two_attested_blocks_at_one_height_blame_those_who_attest_both(
 def test_evidence_whose_signatures_fail_blames_nobody(chain: Maker, disk: MemoryKeyValue) -> None:
     one, two = (attestation(chain.roster, 3, 4, digest("fork", bytes([side]))) for side in range(2))
     put_sealed(disk, Family.ARCHIVE, b"evidence/1", encode((one, replace(two, signature=one.signature))))
+    tally_anew(disk)
     report = chain.audit(disk=disk)
     assert report.blamed == ()
     assert places(report) == {("archive", 4, "evidence/1")}
