@@ -38,6 +38,8 @@ class Bookkeeping(NamedTuple):
     head: Head | None = None
     """None where its record cannot be believed; so the tally."""
     tally: Tally | None = None
+    foreign: str = ""
+    """Why nothing else in the store can be of the chain audited; empty where it may be."""
 
 
 def read_meta(store: AuditedStore, chain_id: ChainId, findings: Findings) -> Bookkeeping:
@@ -60,25 +62,30 @@ def read_meta(store: AuditedStore, chain_id: ChainId, findings: Findings) -> Boo
     except StoreError as error:
         findings.add(Family.META, None, "records", reason(error))
         return Bookkeeping()
-    _check_identity(rows.get(CHAIN_KEY), chain_id, findings)
+    foreign = _foreign(rows.get(CHAIN_KEY), chain_id, findings)
+    if foreign:
+        return Bookkeeping(foreign=foreign)
     head = _head(rows.get(HEAD_KEY), findings)
     return Bookkeeping(head, None if TALLY_KEY in damaged else _tally(rows.get(TALLY_KEY), findings))
 
 
-def _check_identity(value: bytes | None, chain_id: ChainId, findings: Findings) -> None:
+def _foreign(value: bytes | None, chain_id: ChainId, findings: Findings) -> str:
     if value is None:
         _missing(CHAIN_KEY, findings)
-        return
+        return ""
     try:
         identity = identities.decode(value)
     except CodecError as error:
         findings.add(Family.META, None, "chain", str(error))
-        return
+        return ""
     if identity.format != FORMAT:
         findings.add(Family.META, None, "chain.format", f"{identity.format}, this program reads {FORMAT}")
+        return "the store is of another format"
     if identity.chain_id != chain_id:
         what = f"the store is of chain {identity.chain_id.hex()}, the genesis makes {chain_id.hex()}"
         findings.add(Family.META, None, "chain.chain_id", what)
+        return "the store is of another chain"
+    return ""
 
 
 def _tally(value: bytes | None, findings: Findings) -> Tally | None:
