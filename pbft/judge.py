@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
-from consensus.contract import EngineFault
+from consensus.contract import EngineFault, Request
 from consensus.quorum import Quorums
 from crypto.attestation import Attestation, Height, attested
 from crypto.batch import batch_digest, transaction_root
@@ -78,6 +78,8 @@ class Judgement(Struct, frozen=True):
     attestations: Sequence[Certificate] = ()
     height: Height | None = None
     guilty: tuple[MemberId, ...] = ()
+    requests: Sequence[Request] = ()
+    """Requests with bodies in it. That a body is of its id is not known here."""
 
 
 class _Statement(NamedTuple):
@@ -182,7 +184,7 @@ class RecordsJudge:
         if transaction_root(ids) != record.root:
             raise CertificateError("the recorded batch does not hash to its root")
         self._require_key(key, slot_key(CONTENT, sequence, bound))
-        return Judgement(height=sequence)
+        return Judgement(height=sequence, requests=record.requests)
 
     def _prepared(self, key: bytes, proof: PreparedProof) -> Judgement:
         sequence, checks = self._door.prepared(proof, View(MAX_VIEW))

@@ -15,7 +15,7 @@ from crypto.batch import Millis
 from crypto.keys import Check, Signer
 from crypto.roster import MemberId, Roster
 from crypto.signed import Envelope, Signed
-from ledger.audit.records import EngineRecord, EngineRecordsVerifier, Judged
+from ledger.audit.records import EngineRecord, EngineRecordsVerifier, HeldTransaction, Judged
 from ledger.certificates import CertificateVerifier
 from ledger.genesis import Genesis
 from pbft import CommitVerifier, Limits, Pbft, RecordsJudge, Tuning
@@ -57,7 +57,8 @@ class PbftRecords:
     def judge(self, record: EngineRecord) -> Judged:
         """Return what `record` stands on. Raises `CryptoError` where it is not what the engine writes."""
         found = self._judge.judge(record)
-        return Judged(found.checks, found.attestations, found.height, found.guilty)
+        held = [HeldTransaction(each.id, each.valid_until, each.body) for each in found.requests]
+        return Judged(found.checks, found.attestations, found.height, found.guilty, held)
 
     def liars(
         self, height: Height, certificates: tuple[bytes, bytes], records: Iterable[EngineRecord]

@@ -160,8 +160,8 @@ class _Audit:
         self._findings = Findings(options.name)
         self._findings.faults += file_faults
         self._records = records
-        roster = genesis.roster()
-        self._records_audit = RecordsAudit(store, records, roster, options.checker, self._findings)
+        clients = options.level is Level.FULL
+        self._records_audit = RecordsAudit(store, records, genesis, options.checker, self._findings, clients)
         secret = secrets.token_bytes(SECRET_BYTES)
         self._setup = Setup(genesis, self._level, certificates, options.checker, secret)
         self._replay = Replay(self._application(), scratch) if self._level is Level.FULL else None

@@ -152,10 +152,9 @@ class _Comparing:
         self._findings = Findings(" / ".join(stores))
         self._attested = Attested()
         self._judged: list[RecordsAudit] = []
-        roster = genesis.roster()
         for chain in self._chains:
             own = Findings(chain.name)
-            judged = RecordsAudit(chain.store, records, roster, checker, own)
+            judged = RecordsAudit(chain.store, records, genesis, checker, own)
             judged.check(None)
             self._attested.update(judged.attested)
             self._findings.blamed |= own.blamed

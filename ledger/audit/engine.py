@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from crypto.attestation import ATTESTATION, Height, attested
 from crypto.digest import Digest
-from crypto.errors import CryptoError
-from crypto.keys import SignatureChecker
-from crypto.roster import MemberId, Roster
+from crypto.errors import CodecError, CryptoError
+from crypto.keys import Check, SignatureChecker
+from crypto.roster import MemberId
 from crypto.signed import Certificate, certificate_checks
 from ledger.audit.inspection import SEAL
 from ledger.audit.progress import Meter
@@ -18,10 +18,13 @@ from ledger.audit.reader import AuditedStore, StoreChanged
 from ledger.audit.records import EngineRecord, EngineRecordsVerifier, Judged
 from ledger.audit.report import Findings, shown
 from ledger.audit.rows import reason
+from ledger.block import blocks
 from ledger.engine_records import NOTHING, TALLY_KEY, Tally
-from ledger.errors import CorruptStore, StoreError
+from ledger.errors import CorruptStore, StoreError, TransactionRefused
+from ledger.genesis import Genesis
 from ledger.keyvalue import Family
-from ledger.store import unseal
+from ledger.store import SEAL_BYTES, height_key, unseal
+from ledger.transaction import parse_transaction
 
 FAMILIES = (Family.VOTES, Family.ARCHIVE)
 
@@ -88,13 +91,17 @@ class RecordsAudit:
         self,
         store: AuditedStore,
         verifier: EngineRecordsVerifier | None,
-        roster: Roster,
+        genesis: Genesis,
         checker: SignatureChecker,
         findings: Findings,
+        clients: bool = False,
     ) -> None:
+        """`clients`: whether clients' signatures in records are verified as well."""
         self._store = store
         self._verifier = verifier
-        self._roster = roster
+        self._genesis = genesis
+        self._roster = genesis.roster()
+        self._clients = clients
         self._checker = checker
         self._findings = findings
         self.attested = Attested()
@@ -158,6 +165,7 @@ class RecordsAudit:
             judged = self._verifier.judge(record)
             height = judged.height
             self._check_signatures(judged)
+            self._check_transactions(judged)
             for certificate in judged.attestations:
                 self._count(certificate, family)
         except CryptoError as error:
@@ -175,6 +183,38 @@ class RecordsAudit:
         valid = self._checker.check(judged.checks)
         if not all(valid):
             raise CryptoError(f"{valid.count(False)} of its {len(valid)} signatures do not verify")
+
+    def _check_transactions(self, judged: Judged) -> None:
+        """Check that transactions are what the record says of them, and signed by their senders."""
+        if not judged.transactions:
+            return
+        # Those in the block are verified there: nearly all, for the record is what the block was made of.
+        verified = self._in_block(judged.height)
+        checks: list[Check] = []
+        for held in judged.transactions:
+            try:
+                parsed = parse_transaction(
+                    held.raw, self._genesis.chain_id, self._genesis.max_transaction_bytes
+                )
+            except TransactionRefused as refusal:
+                raise CryptoError(f"transaction {held.id.hex()}: {refusal}") from None
+            if (parsed.id, parsed.transaction.valid_until) != (held.id, held.valid_until):
+                raise CryptoError(f"its bytes are not those of transaction {held.id.hex()}")
+            if held.raw not in verified:
+                checks.append(parsed.check)
+        if self._clients and not all(self._checker.check(checks)):
+            raise CryptoError("the signature of a transaction does not verify under its sender's key")
+
+    def _in_block(self, height: Height | None) -> frozenset[bytes]:
+        if height is None or not self._clients:
+            return frozenset()
+        try:
+            stored = self._store.get(Family.BLOCKS, height_key(height))
+            return frozenset(blocks.decode((stored or b"")[:-SEAL_BYTES]).transactions)
+        except StoreChanged:
+            raise
+        except (StoreError, CodecError):  # the walk along the chain notes it
+            return frozenset()
 
     def _count(self, certificate: Certificate, family: Family) -> None:
         """Count a certificate's attestations, its signatures verified here, whatever the engine says."""

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from crypto.attestation import Height
+from crypto.batch import Millis, TxId
 from crypto.keys import Check
 from crypto.roster import MemberId
 from crypto.signed import Certificate
@@ -24,6 +25,14 @@ class EngineRecord(NamedTuple):
     value: bytes
 
 
+class HeldTransaction(NamedTuple):
+    """A transaction that a record holds, and what it says of it."""
+
+    id: TxId
+    valid_until: Millis
+    raw: bytes
+
+
 class Judged(Struct, frozen=True):
     """What a well-formed record stands on, and what it says."""
 
@@ -35,6 +44,8 @@ class Judged(Struct, frozen=True):
     """The block that it is about, for people."""
     guilty: tuple[MemberId, ...] = ()
     """Members that this record proves to have lied, once its checks hold: evidence that was archived."""
+    transactions: Sequence[HeldTransaction] = ()
+    """Clients' transactions in it: the audit verifies that they are what the record says of them."""
 
 
 class EngineRecordsVerifier(Protocol):

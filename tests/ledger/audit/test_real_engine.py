@@ -1,12 +1,18 @@
 """The stores that real hearts with the real engine leave: sound, the same everywhere, and flips are found."""
 
 import pytest
+from msgspec.structs import replace
 
+from crypto.batch import Millis
+from crypto.codec import encode
 from ledger.audit.audit import Options, audit
 from ledger.audit.compare import compare
 from ledger.audit.reader import AuditedStore
-from ledger.audit.report import Report, Verdict
-from ledger.keyvalue import Family
+from ledger.audit.report import Report, Verdict, shown
+from ledger.keyvalue import Family, MemoryKeyValue
+from ledger.store import SEAL_BYTES
+from pbft.records import CONTENT, ContentRecord, decode_record
+from tests.ledger.audit.chains import put_sealed, tally_anew
 from tests.tetrarch.node.network import Network
 from tests.tetrarch.node.test_heart_network import commit
 from tetrarch.engines import ordering
@@ -61,3 +67,30 @@ def test_a_flipped_bit_in_any_of_their_records_is_found(network: Network, family
         report = audit(disk, network.genesis, parts.verifier, parts.records, Options(processes=1))
         assert [fault.family for fault in report.faults] == [family.name.lower()]
         disk.write([(family, key, stored)])
+
+
+def test_a_transaction_in_a_vote_that_is_not_what_the_vote_says_is_found(network: Network) -> None:
+    disk = network.replicas[1].disk
+    decoded = [
+        (key, decode_record(key, stored[:-SEAL_BYTES]))
+        for key, stored in disk.scan(Family.VOTES)
+        if key.startswith(CONTENT)
+    ]
+    key, record = next(row for row in decoded if isinstance(row[1], ContentRecord) and row[1].requests)
+    assert isinstance(record, ContentRecord)
+    request = record.requests[0]
+    unsigned = bytes([request.body[0] ^ 1]) + request.body[1:]
+    for changed, what in (
+        (replace(request, body=request.body[:-1] + b"?"), "bytes are not those of transaction"),
+        (replace(request, valid_until=Millis(request.valid_until + 1)), "bytes are not those of transaction"),
+        (replace(request, body=b""), "malformed"),
+        (replace(request, body=unsigned), "signature of a transaction does not verify"),
+    ):
+        forged = MemoryKeyValue()
+        forged.write([(family, *row) for family in Family for row in disk.scan(family)])
+        value = encode(replace(record, requests=(changed, *record.requests[1:])))
+        put_sealed(forged, Family.VOTES, key, value)
+        tally_anew(forged)
+        report = audited(network, forged)
+        assert [(fault.family, fault.field) for fault in report.faults] == [("votes", shown(key))]
+        assert what in report.faults[0].what
