@@ -31,6 +31,7 @@ _ADDENDUM: Final = re.compile(r" The file \S+ may be corrupted\.?")
 
 
 _FULL: Final = ("no space left on device", "quota exceeded", "file too large", "disk full", "space limit")
+_CORRUPT: Final = ("corruption", "checksum mismatch", "is a directory", "column families not opened")
 _LOCKED: Final = ("lock hold by current process", "while lock file")
 
 MAKE_ROOM: Final = "Make room, then start again: nothing that was synced is lost"
@@ -80,6 +81,8 @@ def explained(text: str) -> Complaint:
         return Complaint(file, f"RocksDB: {_without_paths(plain)}")
     if file:
         return Complaint(file, f"{_kind_of(file)}{file} {meaning}")
+    if "column families" in lowered:
+        return Complaint("", f"its manifest {meaning}")
     # Of all files it names none but the log's.
     return Complaint("", f"its write-ahead log {meaning}")
 
@@ -88,6 +91,7 @@ _MEANINGS: Final = (
     ("no space left", "cannot grow"),
     ("quota exceeded", "may not grow: the quota is used up"),
     ("file too large", "may not grow: files of this size are not allowed"),
+    ("column families not opened", "names families that are no part of a store"),
     ("no such file", "is missing"),
     ("is a directory", "is not a file, but must be one"),
     ("permission denied", "may not be read or written by this user"),
@@ -166,7 +170,7 @@ def translated(error: Exception, path: Path, column: str | None = None) -> Store
     if isinstance(error, OSError):
         return unusable(error, path)
     where = f"{path}" if column is None else f"{path}, family {column}"
-    if lowered.startswith("corruption") or "checksum mismatch" in lowered or "is a directory" in lowered:
+    if any(mark in lowered for mark in _CORRUPT):
         return CorruptStore(f"{explained(text).what} ({where})")
     return StoreError(f"the store at {where}: {explained(text).what}")
 

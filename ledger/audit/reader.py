@@ -209,7 +209,8 @@ def _open_whole(path: Path, directory: Path, name: str) -> OpenedStore:
             continue
         if problem:
             faults.append(_open_fault(directory, name, problem, attempt.strict))
-        return OpenedStore(store, [*faults, *_mark_faults(directory, store, name)])
+        faults += [*_mark_faults(directory, store, name), *_strange_families(directory, name)]
+        return OpenedStore(store, faults)
     return OpenedStore(None, [*faults, _open_fault(directory, name, problem, False)])
 
 
@@ -243,6 +244,13 @@ def _frame_faults(directory: Path, name: str) -> Iterator[Fault]:
             yield Fault(name, "files", None, file.name, what)
             if file.suffix == ".log":
                 file.write_bytes(data[:good])
+
+
+def _strange_families(directory: Path, name: str) -> Iterator[Fault]:
+    """Yield the families that are no store's: read-only, RocksDB opens a store without them."""
+    known = {family.column for family in Family}
+    for column in sorted(set(Rdict.list_cf(str(directory))) - known):
+        yield Fault(name, "files", None, f"column family {column}", "a family that is no part of a store")
 
 
 def _mark_faults(directory: Path, store: StoreView, name: str) -> Iterator[Fault]:

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rocksdict import Options as FamilyOptions
+from rocksdict import Rdict
 
 from crypto.attestation import Height
 from ledger.audit.audit import Options, audit_path
 from ledger.audit.reader import open_for_audit
 from ledger.audit.report import Report, Verdict
-from ledger.errors import StoreError
+from ledger.errors import CorruptStore, StoreError
 from ledger.keyvalue import Family, RocksKeyValue
 from ledger.logframes import whole_length
 from ledger.store import height_key
@@ -185,3 +187,14 @@ def test_a_file_that_is_gone_is_a_fault(maker: tuple[Maker, Path], copy: Path, n
     report = audited(maker[0], copy)
     assert report.verdict is Verdict.INVALID
     assert report.faults[0].family == "files"
+
+
+def test_a_family_that_is_no_part_of_a_store_is_a_fault(maker: tuple[Maker, Path], copy: Path) -> None:
+    families = {name: FamilyOptions(raw_mode=True) for name in Rdict.list_cf(str(copy))}
+    database = Rdict(str(copy), FamilyOptions(raw_mode=True), families)
+    database.create_column_family("hidden", FamilyOptions(raw_mode=True)).close()
+    database.close()
+    report = audited(maker[0], copy)
+    assert [(fault.family, fault.field) for fault in report.faults] == [("files", "column family hidden")]
+    with pytest.raises(CorruptStore, match=r"names families that are no part of a store.*Move the store"):
+        RocksKeyValue.open(copy)
