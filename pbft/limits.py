@@ -40,5 +40,7 @@ class Tuning(Struct, frozen=True):
     """How often to look whether anything moved, and to say where one stands if nothing did."""
     quiet_periods: int = 5
     """With progress, a STATUS only every so many periods."""
-    max_timeout_doublings: int = 10
+    max_timeout_doublings: int = 5
+    """To 64 s, which is what a healed network waits at most for each dead primary in its way, however long it
+    was hurt. A network whose messages take longer than that needs a longer request timeout."""
     pool: PoolLimits = PoolLimits()

@@ -15,7 +15,7 @@ from crypto.digest import Digest
 from crypto.keys import SigningKey
 from crypto.roster import Epoch, MemberId, Roster
 from crypto.signed import Vote
-from pbft import Limits
+from pbft import Limits, Tuning
 from pbft.messages import Commit, NewView, Prepare, PrePrepare, Proposal, Suspect, View, ViewChange, kinds
 from pbft.new_view import implied, null_request
 from tests.pbft.bench import BLOCK, Bench, decode
@@ -205,6 +205,22 @@ def test_rule_10_the_new_view_timer_runs_from_a_quorum_of_view_changes_and_doubl
         b.suspect(0, view)
         b.suspect(1, view)
     assert waits == [2000, 4000]
+
+
+def test_rule_10_however_long_views_fail_a_healed_network_goes_on_within_the_longest_timeout() -> None:
+    c = Cluster(tuning=Tuning(request_timeout_ms=Millis(500), max_timeout_doublings=3))
+    longest = 500 << 3
+    hurt = True
+    leader = lambda: max(member.engine.status().view for member in c.members) % 4  # noqa: E731
+    c.drop = lambda source, to, _: hurt and leader() in (source, to)
+    c.submit([1])
+    # Many more views fail than the timeout doubles; the last of them has only just begun.
+    assert c.run(lambda: min(member.engine.status().view for member in c.members) == 9, limit=100_000)
+    assert not any(member.disk.chain for member in c.members)
+    hurt = False
+    c.members[leader()].crash()
+    up = [member.id for member in c.members if member.up]
+    assert c.run(c.all_executed([1], up), limit=longest + 4 * c.tuning.status_period_ms)
 
 
 def test_rule_10_without_a_quorum_of_view_changes_no_timer_runs() -> None:
