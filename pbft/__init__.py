@@ -2,7 +2,7 @@
 
 Pure: no sockets, disks, clocks or global randomness. `Pbft` is the engine, `Door` verifies what comes
 from outside, `CommitVerifier` judges the certificates that lie beside stored blocks, and `RecordsJudge`
-what else is stored.
+what else is stored; `largest_new_view` says which numbers are too large for any view to change.
 
 To be read beside the paper, in this order:
 
@@ -27,5 +27,6 @@ from pbft.door import Door
 from pbft.judge import RecordsJudge
 from pbft.limits import Limits, Tuning
 from pbft.replica import Pbft
+from pbft.sizes import largest_new_view
 
-__all__ = ["CommitVerifier", "Door", "Limits", "Pbft", "RecordsJudge", "Tuning"]
+__all__ = ["CommitVerifier", "Door", "Limits", "Pbft", "RecordsJudge", "Tuning", "largest_new_view"]

@@ -18,7 +18,7 @@ from ledger.audit.report import Report, Verdict
 from ledger.errors import ApplicationError, StoreError
 from ledger.genesis import Genesis
 from ledger.jsonfile import FileFault
-from tetrarch.engines import UnknownEngine, ordering
+from tetrarch.engines import UnusableGenesis, ordering
 from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import load_genesis
 from tetrarch.layout import NODE_FILE, STORE
@@ -72,7 +72,7 @@ def audit_store(
         raise ConfigurationError(fault.path, fault.key, fault.what) from None
     except StoreError as error:
         raise ConfigurationError(store, "", str(error)) from None
-    except (UnknownEngine, ApplicationError) as error:
+    except (UnusableGenesis, ApplicationError) as error:
         raise ConfigurationError(store, "genesis", str(error)) from None
 
 
@@ -108,7 +108,7 @@ def compare_stores(paths: Sequence[Path], genesis_path: Path) -> Comparison:
             return _compared(stores, genesis)
         except StoreChanged:
             continue
-        except (StoreError, UnknownEngine) as error:
+        except (StoreError, UnusableGenesis) as error:
             raise ConfigurationError(stores[0], "", str(error)) from None
     what = "files are missing, or change all the time: stop the replicas first"
     raise ConfigurationError(stores[0], "", f"cannot be compared: {what}")

@@ -14,11 +14,11 @@ from crypto.attestation import Height
 from crypto.batch import Millis
 from crypto.keys import Check, Signer
 from crypto.roster import MemberId, Roster
-from crypto.signed import Envelope, Signed
+from crypto.signed import MAX_ENVELOPE_BYTES, Envelope, Signed
 from ledger.audit.records import EngineRecord, EngineRecordsVerifier, HeldTransaction, Judged
 from ledger.certificates import CertificateVerifier
 from ledger.genesis import Genesis
-from pbft import CommitVerifier, Limits, Pbft, RecordsJudge, Tuning
+from pbft import CommitVerifier, Limits, Pbft, RecordsJudge, Tuning, largest_new_view
 from pbft import Door as PbftDoor
 
 
@@ -30,8 +30,9 @@ class Door(Protocol):
         ...
 
 
-class UnknownEngine(ValueError):
-    """A genesis names an engine that this version does not have."""
+class UnusableGenesis(ValueError):
+    """A genesis that this version cannot run: an engine it does not have, or numbers that its engine cannot
+    work with. One line."""
 
 
 class Ordering(Struct, frozen=True):
@@ -68,6 +69,12 @@ class PbftRecords:
 
 
 def _pbft(genesis: Genesis, roster: Roster) -> Ordering:
+    if largest_new_view(roster.n, genesis.window) > MAX_ENVELOPE_BYTES:
+        raise UnusableGenesis(
+            f"with {roster.n} members and a checkpoint interval of {genesis.checkpoint_interval}, a NEW-VIEW"
+            f" could become larger than the {MAX_ENVELOPE_BYTES // 2**20} MiB of an envelope, and views could"
+            " never change: make a genesis with a shorter interval"
+        )
     limits = Limits(
         checkpoint_interval=genesis.checkpoint_interval,
         window=genesis.window,
@@ -89,9 +96,9 @@ ENGINES: Mapping[str, Callable[[Genesis, Roster], Ordering]] = {"pbft": _pbft}
 
 
 def ordering(genesis: Genesis, roster: Roster) -> Ordering:
-    """Return the parts of the engine that `genesis` names. Raises `UnknownEngine`."""
+    """Return the parts of the engine that `genesis` names. Raises `UnusableGenesis`."""
     make = ENGINES.get(genesis.engine)
     if make is None:
         known = ", ".join(sorted(ENGINES))
-        raise UnknownEngine(f"the genesis names the engine {genesis.engine!r}; this version has: {known}")
+        raise UnusableGenesis(f"the genesis names the engine {genesis.engine!r}; this version has: {known}")
     return make(genesis, roster)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from consensus.quorum import Quorums
 from crypto.digest import Digest
@@ -33,6 +34,7 @@ from ledger.genesis import FORMAT, Genesis, GenesisMember
 from network.address import Address
 from tetrarch.client.config import ReplicaText, client_toml
 from tetrarch.config import read_password
+from tetrarch.engines import UnusableGenesis, ordering
 from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import save_genesis
 from tetrarch.layout import (
@@ -62,6 +64,10 @@ PORT_ATTEMPTS: Final = 200
 
 SMALLEST: Final = 4
 """The smallest network that survives one malicious member: f = (n - 1) // 3."""
+
+INTERVALS: Final = (64, 32, 16, 8)
+"""Checkpoint intervals to choose from, the best first. Large networks need short ones: what a view change
+must show grows with the square of the members and with the window."""
 
 MAX_NAME: Final = 64
 """The longest name of a network."""
@@ -94,7 +100,6 @@ class NetworkPlan(Struct, frozen=True):
     """Allow a single replica, which tolerates no fault."""
     password_file: Path | None = None
     """Encrypt the signing keys with this file's password; `None`: plain, for networks on one machine."""
-    checkpoint_interval: int | None = None
 
 
 class SetupError(ValueError):
@@ -210,15 +215,17 @@ def _write(
         _write_identity(directory, _name(host, place), host, password)
         for place, host in enumerate(plan.hosts)
     ]
-    genesis = Genesis(
-        format=FORMAT,
-        name=name[:MAX_NAME],
-        created=time.time_ns() // 1_000_000,
-        engine="pbft",
-        application=plan.application,
-        members=tuple(members),
-        testing=plan.testing,
-        parameters=tuple(sorted(parameters.items())),
+    genesis = _with_interval(
+        Genesis(
+            format=FORMAT,
+            name=name[:MAX_NAME],
+            created=time.time_ns() // 1_000_000,
+            engine="pbft",
+            application=plan.application,
+            members=tuple(members),
+            testing=plan.testing,
+            parameters=tuple(sorted(parameters.items())),
+        )
     )
     save_genesis(genesis, directory / GENESIS_FILE)
     for place in range(len(members)):
@@ -226,6 +233,20 @@ def _write(
     write_key_file(directory / CLIENT_KEY, client.seed, password)
     (directory / CLIENT_FILE).write_text(_client_text(plan, genesis))
     return genesis
+
+
+def _with_interval(genesis: Genesis) -> Genesis:
+    """Return `genesis` with the longest of the INTERVALS that its engine can bear. Raises `SetupError`."""
+    why = ""
+    for interval in INTERVALS:
+        candidate = replace(genesis, checkpoint_interval=interval)
+        try:
+            ordering(candidate, candidate.roster())
+        except UnusableGenesis as error:
+            why = str(error)
+        else:
+            return candidate
+    raise SetupError(why)
 
 
 def _write_identity(directory: Path, name: str, host: Host, password: bytes | None) -> GenesisMember:

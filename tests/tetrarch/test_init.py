@@ -154,3 +154,17 @@ def test_a_wrong_hosts_file_is_named_by_its_key(tmp_path: Path, text: str, key: 
     with pytest.raises(ConfigurationError) as caught:
         load_hosts(path)
     assert (caught.value.path, caught.value.key) == (path, key)
+
+
+def test_a_large_network_gets_a_checkpoint_interval_that_its_view_changes_can_bear(tmp_path: Path) -> None:
+    members = {4: 64, 60: 32}
+    for count, interval in members.items():
+        hosts = tuple(Host("127.0.0.1", 7000 + 2 * n, 7001 + 2 * n) for n in range(count))
+        assert make_network(tmp_path / f"net-{count}", NetworkPlan(hosts)).checkpoint_interval == interval
+
+
+def test_a_network_too_large_for_any_view_change_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    hosts = tuple(Host("127.0.0.1", 7000 + 2 * n, 7001 + 2 * n) for n in range(200))
+    with pytest.raises(SetupError, match="200 members"):
+        make_network(tmp_path / "net", NetworkPlan(hosts))
+    assert not list(tmp_path.iterdir())

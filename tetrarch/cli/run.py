@@ -98,7 +98,7 @@ def node(directory: Path, log_to_terminal: bool, as_json: bool) -> int:
     from ledger.errors import ApplicationError, LedgerError
     from network.errors import NetworkError
     from tetrarch.config import load_node, node_file
-    from tetrarch.engines import UnknownEngine
+    from tetrarch.engines import UnusableGenesis
     from tetrarch.node.shell import run_node
     from tetrarch.processes import AlreadyRunning, registered
 
@@ -113,7 +113,7 @@ def node(directory: Path, log_to_terminal: bool, as_json: bool) -> int:
             return run_node(settings)
     except AlreadyRunning as error:
         fail(Exit.USAGE, str(error))
-    except (TlsError, UnknownEngine, ApplicationError) as error:
+    except (TlsError, UnusableGenesis, ApplicationError) as error:
         fail(Exit.USAGE, f"{settings.name}: {error_line(error)}")
     except (LedgerError, NetworkError, OSError) as error:
         fail(Exit.FAILED, f"{settings.name} cannot run: {error_line(error)}")

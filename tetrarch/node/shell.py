@@ -58,7 +58,7 @@ COUNTS_EVERY = 30
 def compose(settings: NodeSettings, disk: KeyValue) -> Heart:
     """Join engine, ledger and application of one genesis into a heart.
 
-    Raises `StoreError` for a store of another chain or a corrupt one, `UnknownEngine`, `ApplicationError`.
+    Raises `StoreError` for a store of another chain or a corrupt one, `UnusableGenesis`, `ApplicationError`.
     """
     genesis = settings.genesis
     roster = genesis.roster()
@@ -353,7 +353,7 @@ class Node:
 def run_node(settings: NodeSettings) -> int:
     """Run one replica in the foreground until it is stopped; returns the exit code.
 
-    Raises `StoreError`, `TlsError`, `UnknownEngine`, `ApplicationError` or `OSError` where it cannot start.
+    Raises `StoreError`, `TlsError`, `UnusableGenesis`, `ApplicationError` or `OSError` where it cannot start.
     """
     log = Log(settings.name, settings.log)
     try:
