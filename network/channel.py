@@ -10,6 +10,7 @@ Everything is called from one event loop's thread. An owner hears of a channel w
 
 import asyncio
 import ssl
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
@@ -39,8 +40,16 @@ a peer that sends nothing else and reads nothing could make us keep ever more.""
 HELD_OVERHEAD: Final = 64
 """Bytes reckoned for each held frame beside its own: what Python keeps for it."""
 
-_READ_BUFFER: Final = memoryview(bytearray(READ_BYTES))
-"""One for all: an event loop asks for it, fills it and hands it over without doing anything in between."""
+
+class _ReadBuffer(threading.local):
+    """One for all channels of a thread: its event loop asks for it, fills it and hands it over without doing
+    anything in between. Loops in other threads do, since the interpreter's lock is released to read."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(READ_BYTES))
+
+
+_read_buffer: Final = _ReadBuffer()
 
 
 class ChannelOwner(Protocol):
@@ -97,6 +106,7 @@ class Channel(asyncio.BufferedProtocol):
         self._answers_heartbeats = answers_heartbeats
         self._weight = 0
         self._loop = asyncio.get_running_loop()
+        self._buffer = _read_buffer.view
         self._transport: asyncio.Transport | None = None
         self._framer = Framer(limits.frame_bytes, limits.first_frame_bytes)
         self._held: deque[bytes] = deque()
@@ -209,13 +219,13 @@ class Channel(asyncio.BufferedProtocol):
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Return where the next bytes are to be read to."""
-        return _READ_BUFFER
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Decrypt, cut into frames, deliver."""
         if self.ending is not None:
             return
-        data = _READ_BUFFER[:nbytes]
+        data = self._buffer[:nbytes]
         established = self._session.established
         try:
             pieces = self._session.receive(data)

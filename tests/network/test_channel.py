@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -115,3 +116,32 @@ async def test_a_channel_that_was_ended_before_it_began_takes_no_connection() ->
         channel.connection_made(late)
         assert late.aborted
         assert late.unsent == 0
+
+
+def keeping(came: list[bytes]) -> type[Session]:
+    """A session that keeps what it is given."""
+
+    class KeepingSession(Session):
+        def receive(self, ciphertext: bytes | memoryview) -> list[bytes]:
+            came.append(bytes(ciphertext))
+            return []
+
+    return KeepingSession
+
+
+def test_loops_of_two_threads_do_not_read_into_one_buffer() -> None:
+    came: dict[bytes, list[bytes]] = {b"one": [], b"two": []}
+    both_read = threading.Barrier(2, timeout=30)
+
+    async def read(data: bytes) -> None:
+        with channel_on(keeping(came[data])) as (channel, _):
+            channel.get_buffer(len(data))[: len(data)] = data
+            both_read.wait()
+            channel.buffer_updated(len(data))
+
+    threads = [threading.Thread(target=asyncio.run, args=(read(data),)) for data in came]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert came == {b"one": [b"one"], b"two": [b"two"]}
