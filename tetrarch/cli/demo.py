@@ -210,13 +210,13 @@ class _Teller:
         from tetrarch.cli.submit_file import Tally, tell_people
 
         screen, tally = self._console, Tally()
-        await tell_people(outcomes, tally, journal, lambda line, _: also(line), REFUSALS_SHOWN, "   ", screen)
+        await tell_people(outcomes, tally, journal, lambda line, _: also(line), LINES_SHOWN, "   ", screen)
         if tally.untold:
             self.say(f"… and {tally.untold} more refused lines, each with its number in {OUTCOMES}")
 
 
-REFUSALS_SHOWN = 8
-"""Of each kind, so that malformed lines and overdrafts are both seen."""
+LINES_SHOWN = {"refused": 40, "failed": 6}
+"""All malformed lines of the shipped journal, one by one, and the first overdrafts."""
 
 
 def _show_summary(story: "Story") -> None:

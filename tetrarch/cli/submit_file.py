@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,18 +133,19 @@ async def tell_people(
     tally: Tally,
     journal: "Journal",
     also: "Callable[[LineOutcome, Row], None] | None" = None,
-    shown: int = SHOWN,
+    shown: "Mapping[str, int] | None" = None,
     indent: str = "",
     screen: "Console | None" = None,
 ) -> None:
-    """Show progress, and of lines that were not executed as asked so many of each kind; `also` is called with
-    every outcome."""
+    """Show progress, and of lines that were not executed as asked SHOWN of each kind, or what `shown` says of
+    a kind; `also` is called with every outcome."""
+    most = shown or {}
     with progress_bar(screen or console(stderr=True)) as progress:
         task = progress.add_task(f"{indent}submitting", total=journal.count, executed=0, refused=0)
         async for line in outcomes:
             row = line_row(line)
             kind = tally.add(line, row)
-            if kind != "executed" and tally.kinds[kind] <= shown:
+            if kind != "executed" and tally.kinds[kind] <= most.get(kind, SHOWN):
                 tally.told += 1
                 tell(progress.console, refused_line(row, kind), indent)
             executed = tally.kinds["executed"]
