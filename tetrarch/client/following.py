@@ -28,6 +28,7 @@ from ledger.result import Result, results
 from ledger.transaction import MAX_TRANSACTION_BYTES, parse_transaction
 from tetrarch.client.links import Link
 from tetrarch.client.proof import ReplicaFault, check_block
+from tetrarch.client.reading import height_of
 from tetrarch.client.session import FIRST_PAUSE, LONGEST_PAUSE, Session, first_to_satisfy
 from tetrarch.errors import VerificationError
 from tetrarch.wire import AskBlocks, Blocks
@@ -66,9 +67,10 @@ class BlockEvent(Struct, frozen=True):
 async def follow(session: Session, from_height: int) -> AsyncIterator[BlockEvent]:
     """Yield every block from `from_height` (at least 1) on, for ever; waits for those to come.
 
-    Raises `Unreachable` where too few replicas can be used for too long, `ForkDetected`.
+    Raises `Unreachable` where too few replicas can be used for too long, `ForkDetected`; `ValueError` and
+    `TypeError` for a height that cannot be.
     """
-    height = Height(max(from_height, 1))
+    height = Height(max(height_of(from_height, "from_height"), 1))
     parent = session.trust.genesis.first_parent() if height == 1 else None
     place, pause = 0, FIRST_PAUSE
     while True:

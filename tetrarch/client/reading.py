@@ -61,7 +61,7 @@ async def read(session: Session, key: str, min_height: int, deadline: float) -> 
 
     Raises `Unreachable`, `NotEnoughReplies`, `ForkDetected`; `ValueError` for arguments that cannot be.
     """
-    name, wanted = key_bytes(key), _height(min_height)
+    name, wanted = key_bytes(key), height_of(min_height, "min_height")
     got = 0
     turns = Turns(session, deadline)
     while (turn := await turns.next()) is not None:
@@ -101,9 +101,12 @@ def key_bytes(key: str) -> bytes:
     return name
 
 
-def _height(number: int) -> Height:
+def height_of(number: int, name: str) -> Height:
+    """Return the argument `name` as a height. Raises `ValueError`, `TypeError` for one that cannot be."""
+    if type(number) is not int:  # a bool is encoded as one, which replicas refuse
+        raise TypeError(f"{name} is a whole number, not {number!r:.80}")
     if not 0 <= number <= MAX_HEIGHT:
-        raise ValueError(f"min_height is from 0 to {MAX_HEIGHT}, not {number}")
+        raise ValueError(f"{name} is from 0 to {MAX_HEIGHT}, not {number}")
     return Height(number)
 
 

@@ -59,6 +59,11 @@ async def test_a_question_that_no_replica_answers_is_refused_here_and_costs_no_c
         for height in (-1, 2**53):
             with pytest.raises(ValueError, match="min_height"):
                 await client.get("a", min_height=height)
+        for number in (1.0, True, "1"):
+            with pytest.raises(TypeError, match="min_height is a whole number"):
+                await client.get("a", min_height=number)  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match="from_height is a whole number"):
+                await anext(client.subscribe(number))  # type: ignore[arg-type]
         for wrong in (b"short", "00" * 32):
             with pytest.raises(ValueError, match="32 bytes"):
                 await client.receipt(wrong)  # type: ignore[arg-type]
