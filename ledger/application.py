@@ -22,6 +22,12 @@ from ledger.errors import ApplicationError, LedgerError
 
 T = TypeVar("T")
 
+MAX_QUESTION_BYTES = 16 * 1024
+"""A question's length: as much as a transaction may have by default."""
+
+MAX_ANSWER_BYTES = 256 * 1024
+"""An answer's length: a few values of the largest size, and little enough for several replicas to send."""
+
 
 class Invalid(LedgerError):
     """The payload is wrong whatever the state: it is refused for good. The reason is for people."""
@@ -83,7 +89,13 @@ class Application(Protocol):
         ...
 
     def query(self, question: bytes, state: StateReader) -> bytes:
-        """Answer a question (JSON) about the state, in JSON, changing nothing. Raises `Invalid`."""
+        """Answer a question (JSON, at most 16 KiB) about the state, in JSON of at most 256 KiB, changing
+        nothing.
+
+        Raises `Invalid` for a question that is wrong whatever the state. Clients believe an answer when
+        enough replicas give the same bytes, so the rules above hold here too. And it must be quick: nothing
+        else happens at the replica meanwhile, and anybody who can connect may ask.
+        """
         ...
 
 

@@ -12,13 +12,13 @@ swallows it.
 """
 
 from collections.abc import Sequence
-from traceback import format_exception_only, walk_tb
 
 from msgspec import Struct
 
 from crypto.attestation import Height
 from crypto.batch import Millis
 from ledger.application import Application, ApplicationContext, Invalid, Refused
+from ledger.fault import told
 from ledger.result import (
     EXPIRED_RESULT,
     MAX_VALUE_BYTES,
@@ -42,8 +42,7 @@ MAX_BLOCK_RESULT_BYTES = 8 * 1024 * 1024
 memory. The transaction that comes too late in its block fails, and may be submitted anew."""
 
 MAX_TOLD_FAULTS = 3
-MAX_FAULT_CHARACTERS = 400
-"""So much is told of a block's faults: clients can cause as many as they like."""
+"""So many of a block's faults are told: clients can cause as many as they like."""
 
 APPLICATION_ERROR = error_result("the application raised an error")
 LIMIT_ERROR = error_result("the application broke a limit of the state or of results")
@@ -175,7 +174,7 @@ def execute_batch(
             executed.append(position)
             outcome, fault = _execute(application, view, parsed, height, time, room)
             if fault is not None and len(faults) < MAX_TOLD_FAULTS:
-                faults.append((position, _told(fault)))
+                faults.append((position, told(fault, __file__)))
             room -= len(outcome)
         outcomes.append(outcome)
     return BatchOutcome(outcomes, view.changes, executed, faults)
@@ -212,14 +211,6 @@ def _execute(
         return NO_ROOM_RESULT, None
     view.keep()
     return outcome, None
-
-
-def _told(fault: BaseException) -> str:
-    """Return a fault as one line: what it is, and the last place outside of this file."""
-    places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(fault.__traceback__)]
-    own = [f" at {file}:{line}" for file, line in places if file != __file__]
-    what = " ".join(format_exception_only(fault)[-1].split())
-    return f"{what[:MAX_FAULT_CHARACTERS]}{own[-1] if own else ''}"
 
 
 def _result_of(error: BaseException) -> bytes:

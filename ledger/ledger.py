@@ -26,14 +26,15 @@ from crypto.roster import Epoch
 from ledger.application import Application, Invalid
 from ledger.block import Block, Header, block_hash, block_time, result_leaf
 from ledger.engine_records import EngineRecords
-from ledger.errors import BlockError, CorruptStore, StoreError, TransactionRefused
+from ledger.errors import BlockError, CorruptStore, TransactionRefused
 from ledger.executor import BatchOutcome, execute_batch
 from ledger.genesis import Genesis
 from ledger.keyvalue import Family, KeyValue
 from ledger.opening import open_state, verify_recent
+from ledger.question import answer
 from ledger.refusals import RefusalCode
 from ledger.result import bounded_reason
-from ledger.state.errors import CorruptState, StateError
+from ledger.state.errors import CorruptState
 from ledger.state.proof import encode_proof
 from ledger.state.tree import PendingUpdate, StateTree
 from ledger.store import ChainStore, block_changes, index_changes
@@ -202,14 +203,13 @@ class Ledger:
     def query(self, question: bytes) -> bytes:
         """Return the application's answer to a question about the state at the head.
 
-        Raises `Invalid`, also for a question at which the application fails.
+        Raises `Invalid` where the application finds the question so, `QuestionFailed` where it fails at it,
+        and `CorruptStore`.
         """
         try:
-            return self._application.query(question, self._state)
-        except (Invalid, StateError, StoreError):
-            raise
-        except Exception as error:  # a user's code may raise anything, and must not stop a replica
-            raise Invalid(f"the application cannot answer: {type(error).__name__}") from error
+            return answer(self._application, self._state.get_verified, question)
+        except CorruptState as error:
+            raise CorruptStore(str(error), self.height) from error
 
     def check(self, parsed: ParsedTransaction, wall: Millis) -> None:
         """Check whether a transaction may be admitted at the wall clock's time `wall` (ms), its signature
