@@ -11,6 +11,7 @@ against it. Nothing in a frame is believed because of the connection it came by.
 | AskReceipt | client | the proof of an executed transaction, by id | Results or Unknown |
 | AskAttestation | client | attest the block at this height | Attested or Unknown |
 | AskRead | client | the value of a key at your head, with proof | ReadReply or Unknown |
+| AskQuery | client | what does the application answer at your head? | QueryReply, NoAnswer or Unknown |
 | AskBlocks | client | blocks from a height on; held until there is one | Blocks |
 | AskStatus | client | what are you doing? | StatusReply |
 | EngineMessage | member | an engine's envelope | |
@@ -20,7 +21,7 @@ against it. Nothing in a frame is believed because of the connection it came by.
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -30,6 +31,7 @@ from crypto.codec import StrictDecoder, encode
 from crypto.digest import DigestField
 from crypto.errors import CodecError
 from crypto.signed import Envelope, Kinds
+from ledger.application import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES
 from ledger.block import Block, Header
 from ledger.state.nodes import MAX_KEY_BYTES
 
@@ -95,6 +97,14 @@ class AskRead(Frame, frozen=True):
 
     request: RequestField
     key: Annotated[bytes, Meta(max_length=MAX_KEY_BYTES)]
+    min_height: HeightField
+
+
+class AskQuery(Frame, frozen=True):
+    """A question for the application. `min_height` as in AskRead."""
+
+    request: RequestField
+    question: Annotated[bytes, Meta(max_length=MAX_QUESTION_BYTES)]
     min_height: HeightField
 
 
@@ -199,6 +209,25 @@ class ReadReply(Frame, frozen=True):
     proof: bytes
 
 
+class QueryReply(Frame, frozen=True):
+    """The application's answer at `height`, this replica's head. Not signed, not proven: a client believes
+    what enough replicas say in the same bytes."""
+
+    request: RequestField
+    height: HeightField
+    answer: Annotated[bytes, Meta(max_length=MAX_ANSWER_BYTES)]
+
+
+class NoAnswer(Frame, frozen=True):
+    """The application has no answer at `height`: the question is `invalid`, whatever the state, for a reason
+    for people; or `error`: the application failed at it. As little proven as an answer."""
+
+    request: RequestField
+    height: HeightField
+    code: Literal["invalid", "error"]
+    reason: Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS)]
+
+
 class Blocks(Frame, frozen=True):
     """Blocks or attestations, ascending and without gaps, from the height asked for. Empty: none yet."""
 
@@ -279,6 +308,7 @@ FROM_CLIENTS: Mapping[int, type[Frame]] = {
     5: AskRead,
     6: AskBlocks,
     7: AskStatus,
+    8: AskQuery,
 }
 TO_CLIENTS: Mapping[int, type[Frame]] = {
     32: Results,
@@ -290,6 +320,8 @@ TO_CLIENTS: Mapping[int, type[Frame]] = {
     38: ReadReply,
     39: Blocks,
     40: StatusReply,
+    41: QueryReply,
+    42: NoAnswer,
 }
 BETWEEN_MEMBERS: Mapping[int, type[Frame]] = {
     64: EngineMessage,

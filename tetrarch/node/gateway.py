@@ -2,7 +2,8 @@
 
 Every map is bounded per connection and in all, and a connection that goes is forgotten wholly. Questions are
 answered from a queue with a budget of work per turn, so that clients who ask for old blocks cannot hold up
-votes. Whether a transaction is admitted is decided in `admission`; what it came to is proven in `proven`.
+votes. Whether a transaction is admitted is decided in `admission`; what it came to is proven in `proven`; the
+application is asked in `queries`.
 """
 
 from collections import deque
@@ -30,6 +31,7 @@ from tetrarch.node.effects import ConnectionId, Counters, Effects
 from tetrarch.node.limits import NodeLimits
 from tetrarch.node.origins import Share, Submission
 from tetrarch.node.proven import Proven, ProvenBlocks
+from tetrarch.node.queries import Queries
 from tetrarch.node.waits import Waits
 from tetrarch.wire import (
     FROM_CLIENTS,
@@ -37,6 +39,7 @@ from tetrarch.wire import (
     AskAttestation,
     AskBlocks,
     AskOutcome,
+    AskQuery,
     AskRead,
     AskReceipt,
     AskStatus,
@@ -113,6 +116,7 @@ class Gateway:
         self._attester = Attester(*identity, limits.attestations)
         self._proven = ProvenBlocks(ledger, limits.proven_bytes)
         self._stream = Blockstream(ledger, self._attester, limits, counters)
+        self._queries = Queries(ledger, limits, counters)
         self._decoder = FrameDecoder(FROM_CLIENTS, MAX_CLIENT_FRAME_BYTES)
         self._clients: dict[ConnectionId, _Client] = {}
         self.submitted: list[tuple[ConnectionId, Submit]] = []
@@ -236,8 +240,9 @@ class Gateway:
                     self._queue(connection, client, question)
             self._stream.expire(now.monotonic, effects)
         rebuilds = self._limits.rebuilds_per_turn
+        self._queries.begin()
         for _ in range(min(self._limits.asks_per_turn, len(self._asks))):
-            if rebuilds <= 0:
+            if rebuilds <= 0 or not self._queries.room:
                 return
             connection, item = self._asks.popleft()
             client = self._clients.get(connection)
@@ -267,6 +272,8 @@ class Gateway:
                     self._send(connection, Attested(item.request, attestation), effects)
             case AskRead():
                 self._read(connection, item, effects)
+            case AskQuery():
+                self._send(connection, self._queries.answer(item, now.monotonic, effects), effects)
             case AskBlocks():
                 return self._stream.ask(connection, item, now.monotonic, effects)
             case AskStatus():

@@ -54,6 +54,10 @@ class NodeLimits(Struct, frozen=True):
     """Questions answered in one turn."""
     rebuilds_per_turn: int = 4
     """Old blocks whose result trees are built anew in one turn: about 4 ms for each 1000 transactions."""
+    queries_per_turn: int = 4
+    """Questions put to the application in one turn: each runs a user's code, and votes wait meanwhile."""
+    query_fault_ms: int = 1_000
+    """At most one line in so long tells of a query that failed: whoever can connect can cause them."""
     proven_bytes: int = 8 * 1024 * 1024
     """Results and trees of recent blocks, kept ready for proofs."""
     attestations: int = 1_024

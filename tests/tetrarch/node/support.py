@@ -24,7 +24,7 @@ from crypto.errors import CertificateError
 from crypto.keys import Check, InlineChecker, SigningKey
 from crypto.roster import MemberId
 from crypto.signed import Envelope, Signed
-from ledger.application import load_application
+from ledger.application import Application, load_application
 from ledger.genesis import Genesis, GenesisMember
 from ledger.keyvalue import KeyValue, MemoryKeyValue
 from ledger.ledger import Ledger
@@ -225,12 +225,13 @@ class Solo:
         limits: NodeLimits | None = None,
         deferred: bool = False,
         genesis: Genesis | None = None,
+        application: Application | None = None,
     ) -> None:
         self.genesis = genesis or make_genesis(n)
         self.disk = disk or MemoryKeyValue()
         self.engine = ScriptedEngine(self.genesis, automatic, capacity)
         self.checker = CountingChecker()
-        self.ledger = Ledger.open(self.genesis, load_application("kv", {}), self.disk)
+        self.ledger = Ledger.open(self.genesis, application or load_application("kv", {}), self.disk)
         self.heart = Heart(
             self.genesis,
             Identity(self.genesis.roster(), MemberId(0), KEYS[0]),
