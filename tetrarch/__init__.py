@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tetrarch.client.async_client import AsyncClient
     from tetrarch.client.client import Client
     from tetrarch.client.outcome import Outcome, Submission
+    from tetrarch.client.querying import Answered
     from tetrarch.client.reading import Verified
     from tetrarch.client.receipt import Receipt
     from tetrarch.errors import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tetrarch.trust import TrustRoot
 
 __all__ = [
+    "Answered",
     "AsyncClient",
     "Client",
     "ConfigurationError",
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "Answered": "tetrarch.client.querying",
     "AsyncClient": "tetrarch.client.async_client",
     "Client": "tetrarch.client.client",
     "Outcome": "tetrarch.client.outcome",

@@ -9,7 +9,7 @@ come about; nothing is imported but the types of what they carry.
 | `Expired` | was not executed, and never will be | submit anew, under another key |
 | `OutcomeUnknown` | may or may not be executed | the same call with the same idempotency key |
 | `Unreachable` | was sent to nobody, by this call | try again later |
-| `NotEnoughReplies` | as before (reads, look-ups) | try again later |
+| `NotEnoughReplies` | as before (reads, questions, look-ups) | try again later |
 | `IdempotencyConflict` | the key stands for another transaction | another key |
 | `VerificationError`, `ForkDetected` | nothing may be concluded | show it to whoever runs the network |
 | `ConfigurationError` | | correct the file or value |
@@ -29,7 +29,10 @@ class TetrarchError(Exception):
 
 
 class Rejected(TetrarchError):
-    """A weak quorum of replicas refuse exactly these bytes for good; `code` is one of `RefusalCode`."""
+    """A weak quorum of replicas refuse exactly these bytes for good; `code` is one of `RefusalCode`.
+
+    For a question to the application it is `invalid`, and there is no transaction.
+    """
 
     def __init__(self, code: str, reason: str, tx_id: bytes = b"") -> None:
         super().__init__(f"{code}: {reason}" if reason else code)

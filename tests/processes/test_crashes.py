@@ -28,11 +28,16 @@ def test_the_primary_may_be_killed_in_the_middle_and_come_back(tmp_path: Path) -
 
 def test_a_backup_may_be_killed_and_nobody_notices(tmp_path: Path) -> None:
     with running(tmp_path / "net") as net, net.client() as client:
-        backup = net.network.replicas[(net.primary() + 1) % 4]
+        place = (net.primary() + 1) % 4
+        backup = net.network.replicas[place]
         outcomes = submit(client, puts(2000), at=200, then=lambda: backup.signal(signal.SIGKILL))
         assert {outcome.status for outcome in outcomes} == {"committed"}
+        height = max(outcome.height for outcome in outcomes)
+        answered = client.query({"op": "get", "key": "k1999"}, min_height=height)
+        assert (answered.value, len(answered.members)) == ("1999", 2)
+        assert place not in answered.members
         net.up()
-        states = net.wait_until_level(max(outcome.height for outcome in outcomes))
+        states = net.wait_until_level(height)
         assert len({state.head for state in states}) == 1
         net.executed_once(client, outcomes)
 

@@ -16,13 +16,14 @@ from crypto.batch import Millis, TxId
 from crypto.keys import Signer
 from ledger.outbox import Entry, Outbox
 from ledger.result import ResultCode
-from tetrarch.client import following, reading
+from tetrarch.client import following, querying, reading
 from tetrarch.client.following import BlockEvent
 from tetrarch.client.intake import Intake, Settle, remembered
 from tetrarch.client.keeping import Keeping
 from tetrarch.client.order import Order
 from tetrarch.client.outcome import Outcome, Payload, Submission
 from tetrarch.client.pipeline import Pipeline
+from tetrarch.client.querying import Answered
 from tetrarch.client.reading import Verified
 from tetrarch.client.receipt import Receipt
 from tetrarch.client.session import Session
@@ -237,6 +238,25 @@ class AsyncClient:
         """
         session, _ = self._session()
         return await reading.read(session, key, min_height, self._deadline(timeout))
+
+    async def query(
+        self,
+        question: Payload,
+        min_height: int = 0,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Answered:
+        """Return the application's answer to `question`, a JSON object or bytes of at most 16 KiB.
+
+        The answer is believed when f+1 different members gave it in the same bytes, each as of a head at or
+        above `min_height`. One of them is correct, so it is the answer as of some block from `min_height` on
+        (of height 0: the state before the first block). `height` is the lowest of their heads. Unlike `get`,
+        nothing here can be shown to others as a proof.
+
+        Raises `Rejected` (`invalid`) where f+1 members find the question so, `NotEnoughReplies` also where
+        the application fails at it, `Unreachable`; `TypeError` and `ValueError` for arguments that cannot be.
+        """
+        session, _ = self._session()
+        return await querying.query(session, question, min_height, self._deadline(timeout))
 
     async def subscribe(self, from_height: int = 1) -> AsyncGenerator[BlockEvent, None]:
         """Yield every block from `from_height` on, in order, checked; waits for those that are to come.

@@ -16,6 +16,7 @@ from crypto.batch import TxId
 from tetrarch.client.async_client import AsyncClient, Items
 from tetrarch.client.following import BlockEvent
 from tetrarch.client.outcome import Outcome, Payload, Submission
+from tetrarch.client.querying import Answered
 from tetrarch.client.reading import Verified
 from tetrarch.client.receipt import Receipt
 from tetrarch.client.states import ReplicaStatus
@@ -107,6 +108,11 @@ class Client:
     def get(self, key: str, min_height: int = 0, timeout: float | None = None) -> Verified:
         """Return the proven value of `key`, or its absence, as of some block from `min_height` on."""
         return self._run(self._client.get(key, min_height, timeout))
+
+    def query(self, question: Payload, min_height: int = 0, timeout: float | None = None) -> Answered:
+        """Return the application's answer to a question, as f+1 members gave it, as of some block from
+        `min_height` on."""
+        return self._run(self._client.query(question, min_height, timeout))
 
     def subscribe(self, from_height: int = 1) -> Generator[BlockEvent, None, None]:
         """Yield every block from `from_height` on, in order, checked; waits for those that are to come."""

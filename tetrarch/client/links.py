@@ -55,6 +55,8 @@ class Link:
         """Why there is no connection."""
         self.faults = 0
         """Wrong answers so far."""
+        self.silent = False
+        """Whether the last question went unanswered."""
         self.tried = asyncio.Event()
         """Set when the first dialling has ended, either way."""
         self.proved_at = 0.0
@@ -201,6 +203,12 @@ class Links:
         """Designate the next replica after `link`, if `link` is the designated one."""
         if self.designate() is link:
             self._first = (self.all.index(link) + 1) % len(self.all)
+
+    def heard(self, link: Link, *, answered: bool) -> None:
+        """Note whether `link` answered a question; after silence, another one is asked first from now on."""
+        link.silent = not answered
+        if not answered:
+            self.pass_over(link)
 
     def in_turn(self) -> list[Link]:
         """Return the usable links, beginning with the designated one."""

@@ -207,8 +207,7 @@ class Session:
     async def ask(self, link: Link, question: Callable[[int], Frame], patience: float) -> object:
         """Ask one replica; after silence, another one is asked first from now on. Raises `ForkDetected`."""
         answer = await link.ask(question, patience)
-        if answer is None:
-            self.links.pass_over(link)
+        self.links.heard(link, answered=answer is not None)
         self.require_one_chain()
         return answer
 

@@ -17,11 +17,12 @@ from crypto.keys import Signature, verify
 from crypto.merkle import Tree
 from crypto.roster import MemberId
 from crypto.signed import Envelope
-from ledger.application import load_application
+from ledger.application import Invalid, load_application
 from ledger.block import Block, Header, block_hash, result_leaf
 from ledger.errors import TransactionRefused
 from ledger.keyvalue import MemoryKeyValue
 from ledger.ledger import Executed, Ledger
+from ledger.question import QuestionFailed
 from ledger.refusals import RefusalCode
 from ledger.result import ok_result
 from ledger.transaction import ParsedTransaction, parse_transaction
@@ -36,6 +37,7 @@ from tetrarch.wire import (
     AskAttestation,
     AskBlocks,
     AskOutcome,
+    AskQuery,
     AskRead,
     AskReceipt,
     AskStatus,
@@ -44,8 +46,10 @@ from tetrarch.wire import (
     Expired,
     Frame,
     FrameDecoder,
+    NoAnswer,
     NotExecuted,
     Pending,
+    QueryReply,
     ReadReply,
     Refusal,
     Refusals,
@@ -222,6 +226,8 @@ class Replica:
                     pipe.answer(Unknown(frame.request, self.head))
             case AskRead():
                 self.on_read(pipe, frame)
+            case AskQuery():
+                self.on_query(pipe, frame)
             case AskBlocks():
                 self.on_ask_blocks(pipe, frame)
             case AskStatus():
@@ -321,6 +327,17 @@ class Replica:
         value, proof = self.network.ledger.read(frame.key)
         attestation = self.attestation(self.head)
         pipe.answer(ReadReply(frame.request, attestation, self.header(self.head), value, proof))
+
+    def on_query(self, pipe: Pipe, frame: AskQuery) -> None:
+        if self.head < frame.min_height:
+            pipe.answer(Unknown(frame.request, self.head))
+            return
+        try:
+            pipe.answer(QueryReply(frame.request, self.head, self.network.ledger.query(frame.question)))
+        except Invalid as invalid:
+            pipe.answer(NoAnswer(frame.request, self.head, "invalid", str(invalid)))
+        except QuestionFailed:
+            pipe.answer(NoAnswer(frame.request, self.head, "error", "the application failed"))
 
     def on_ask_blocks(self, pipe: Pipe, frame: AskBlocks) -> None:
         if frame.first > self.head:

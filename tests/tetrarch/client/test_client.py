@@ -131,6 +131,8 @@ def test_the_example_of_the_documentation_works(running: Running, tmp_path: Path
         receipt.save(tmp_path / "order-17.receipt")
         verified = client.get("a", min_height=receipt.height)
         assert verified.value == "1"
+        answered = client.query({"op": "get", "key": "a"}, min_height=receipt.height)
+        assert (answered.value, answered.raw, answered.height) == ("1", b'"1"', receipt.height)
         for event in client.subscribe(from_height=receipt.height):
             assert event.transactions[0].tx_id == receipt.tx_id
             break
