@@ -56,6 +56,10 @@ def test_the_readmes_application_does_what_it_says(monkeypatch: pytest.MonkeyPat
     state = DictState()
     assert [counter.execute(context(), b'{"name":"alice"}', state) for _ in range(2)] == [b"2", b"4"]
     assert state.get(b"count/alice") == b"4"
+    assert counter.query(b'{"name":"alice"}', state) == b"4"
+    assert counter.query(b'{"name":"bob"}', state) == b"0"
+    with pytest.raises(Invalid, match="name"):
+        counter.query(b"{}", state)
 
 
 @pytest.fixture
