@@ -69,6 +69,8 @@ class AsyncClient:
         self._pen = Pen(trust.genesis, signer, self._tuning, wall)
         self._keeping = Keeping(outbox) if outbox is not None else None
         self._live: tuple[Session, Intake] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop of the first use, which alone may use it."""
         self._closed = False
 
     @classmethod
@@ -277,9 +279,12 @@ class AsyncClient:
         """Return the running session, begun now if this is the first use."""
         if self._closed:
             raise ValueError("the client is closed")
+        loop = asyncio.get_running_loop()
         if self._live is None:
             session = Session(self.trust, self._dialer, self._tuning, self._wall)
-            self._live = session, Intake(self._pen, self._keeping, session.orders)
+            self._live, self._loop = (session, Intake(self._pen, self._keeping, session.orders)), loop
+        elif loop is not self._loop:
+            raise RuntimeError("this client runs in another event loop: open one for each, or use Client")
         self._live[0].require_one_chain()
         return self._live
 

@@ -240,3 +240,13 @@ def test_an_interrupted_subscription_leaves_the_client_usable(running: Running) 
 def test_the_trust_root_is_the_genesis_files(running: Running, tmp_path: Path) -> None:
     with running.client() as client:
         assert client.trust == TrustRoot.load(tmp_path / "genesis.json")
+
+
+def test_a_second_event_loop_is_told_that_the_client_is_not_its(running: Running) -> None:
+    client = AsyncClient.open(running.file)
+    first = asyncio.new_event_loop()
+    first.run_until_complete(client.status())
+    with pytest.raises(RuntimeError, match="another event loop"):
+        asyncio.run(client.status())
+    first.run_until_complete(client.close())
+    first.close()
