@@ -286,10 +286,11 @@ def hand_over(state: State, decision: Decision) -> None:
     """The one path by which a decision leaves the engine.
 
     A primary that proposed another batch here than was decided has shown different ones to different members:
-    by that it could keep a request in proposals that come to nothing, and seem to order it for ever.
+    by that it could keep a request in proposals that come to nothing, and seem to order it for ever. Once its
+    view is left that says nothing of the view that is being entered.
     """
     slot = state.slots.get(decision.height)
-    if slot is not None and slot.pre_prepare is not None:
+    if state.active and slot is not None and slot.pre_prepare is not None:
         state.timers.deceived |= slot.pre_prepare.message.digest != decision.digest
     state.delivered = decision.height
     state.next_sequence = Height(max(state.next_sequence, decision.height + 1))

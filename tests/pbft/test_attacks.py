@@ -477,3 +477,21 @@ def test_a_member_marked_in_a_running_view_repeats_no_vote() -> None:
     b.status(1)
     assert b.engine.status().marked
     assert not b.said(Prepare)
+
+
+def test_a_deceiver_that_was_left_already_makes_nobody_suspect_its_successor() -> None:
+    """The liar could else time its COMMITs so that member 2, with the liar's help, left view upon view."""
+    b = Bench(me=2, request_timeout_ms=1000)
+    b.submit(7)
+    b.propose(1, 7, at=WALL + 1)
+    decided = b.proposal(1)
+    for member in (1, 3):
+        b.hear(b.commit(member, decided))
+    b.suspect(0)
+    b.suspect(3)
+    assert b.engine.status().view == 1
+    b.hear(b.commit(0, decided))
+    b.hear(b.sign(1, Proposal(decided.sequence, decided.timestamp, decided.root)))
+    b.wait(500)
+    assert b.height == 1
+    assert not b.own_suspicions(1)
