@@ -3,6 +3,9 @@
 Several requests travel at once, so that the next blocks arrive while one is verified. Sources take turns;
 a silent one, one that has nothing, and one that served a wrong block are asked last for some time: never
 not at all, since they may be the only ones left. Nothing is verified or executed here.
+
+What is served is not to be trusted, and waits while a block below it is missing: so it is bounded in bytes.
+The lowest blocks stay, those above them are asked for again, when there is room.
 """
 
 from dataclasses import dataclass
@@ -18,6 +21,15 @@ from tetrarch.wire import AskRange, Range, pack
 
 MAX_CHUNK = 1024
 """Blocks in one AskRange: an idle ledger's blocks are small."""
+
+ITEM_BYTES = 64
+"""About what Python takes for each transaction and each result beside its bytes."""
+
+
+def held_bytes(block: Block) -> int:
+    """Return about how much memory `block` takes."""
+    items = (*block.transactions, *block.results)
+    return len(block.certificate) + sum(map(len, items)) + ITEM_BYTES * (len(items) + 1)
 
 
 @dataclass(slots=True)
@@ -52,6 +64,8 @@ class CatchUp:
         self._gaps: list[tuple[Height, Height]] = []
         self._asks: dict[Height, _Ask] = {}
         self._arrived: dict[Height, tuple[Block, MemberId]] = {}
+        self.held = 0
+        """About how many bytes these take."""
         self._sources: dict[MemberId, _Source] = {}
         self._turn = 0
         self._chunk = limits.range_blocks
@@ -90,6 +104,7 @@ class CatchUp:
         self._gaps.clear()
         self._asks.clear()
         self._arrived.clear()
+        self.held = 0
 
     def reached(self, height: Height, effects: Effects) -> None:
         """The chain ends at `height` now, by whatever way."""
@@ -102,7 +117,7 @@ class CatchUp:
             return
         while self._taken < height:
             self._taken = Height(self._taken + 1)
-            self._arrived.pop(self._taken, None)
+            self._remove(self._taken)
         self._next = Height(max(self._next, height + 1))
 
     def restart(self, height: Height) -> None:
@@ -139,11 +154,14 @@ class CatchUp:
             effects.to_members.append((member, pack(AskRange(*wanted))))
 
     def _next_range(self) -> tuple[Height, Height] | None:
-        while self._gaps:
+        """Return what to ask for next."""
+        while self._gaps and self._has_room(self._gaps[0][0]):
             first, last = self._gaps.pop(0)
             first = Height(max(first, self._taken + 1))
             if first <= last:
                 return first, last
+        if self._gaps or not self._has_room(self._next):
+            return None
         ahead = self._next - self._taken - 1
         if self._next > self._target or ahead >= self._limits.ranges_in_flight * self._chunk:
             return None
@@ -171,8 +189,34 @@ class CatchUp:
         self._sources[member].not_before = Millis(monotonic + self._limits.empty_source_ms)
 
     def _gap(self, first: Height, last: Height) -> None:
-        self._gaps.append((first, last))
-        self._gaps.sort()
+        """These are to be asked for again, together with what lies beside them."""
+        merged: list[tuple[Height, Height]] = []
+        for begin, end in sorted([*self._gaps, (first, last)]):
+            if merged and begin <= merged[-1][1] + 1 and end - merged[-1][0] < self._chunk:
+                merged[-1] = merged[-1][0], max(end, merged[-1][1])
+            else:
+                merged.append((begin, end))
+        self._gaps = merged
+
+    def _remove(self, height: Height) -> tuple[Block, MemberId] | None:
+        arrived = self._arrived.pop(height, None)
+        if arrived is not None:
+            self.held -= held_bytes(arrived[0])
+        return arrived
+
+    def _has_room(self, height: Height) -> bool:
+        """Whether `height` may be asked for: only the next block of all where half the room is taken."""
+        return height <= self._taken + 1 or 2 * self.held <= self._limits.range_bytes
+
+    def _make_room(self) -> None:
+        """Drop the highest blocks beyond the bound. The next one to be verified stays, however large."""
+        while self.held > self._limits.range_bytes:
+            highest = max(self._arrived)
+            if highest == self._taken + 1:
+                return
+            self._counters.count("catch-up: no room")
+            self._remove(highest)
+            self._gap(highest, highest)
 
     def receive(self, member: MemberId, answer: Range, monotonic: Millis) -> None:
         """Take what `member` served, if it was asked for it."""
@@ -189,8 +233,9 @@ class CatchUp:
             self._gap(ask.first, ask.last)
             return
         for block in answer.blocks:
-            if block.header.height > self._taken:
+            if block.header.height > self._taken and block.header.height not in self._arrived:
                 self._arrived[block.header.height] = (block, member)
+                self.held += held_bytes(block)
         source = self._sources[member]
         source.empty = count == 0
         if source.empty:
@@ -200,12 +245,13 @@ class CatchUp:
             self._gap(Height(ask.first + count), ask.last)
         elif count >= self._chunk:
             self._chunk = min(2 * self._chunk, MAX_CHUNK)
+        self._make_room()
 
     def take(self, budget: int) -> list[tuple[Block, MemberId]]:
         """Return the next blocks in order, with their sources: about `budget` transactions in all."""
         taken: list[tuple[Block, MemberId]] = []
         while budget > 0:
-            arrived = self._arrived.pop(Height(self._taken + 1), None)
+            arrived = self._remove(Height(self._taken + 1))
             if arrived is None:
                 break
             self._taken = Height(self._taken + 1)
@@ -230,6 +276,7 @@ class CatchUp:
         if not self.active:
             return None
         times = [ask.expires for ask in self._asks.values()]
-        if self._gaps and len(self._asks) < self._limits.ranges_in_flight:
+        room = len(self._asks) < self._limits.ranges_in_flight
+        if self._gaps and room and self._has_room(self._gaps[0][0]):
             times += [source.not_before for source in self._sources.values()]
         return min(times, default=None)

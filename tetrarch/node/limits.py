@@ -92,6 +92,9 @@ class NodeLimits(Struct, frozen=True):
     """AskRanges under way: the next ones travel while one is verified."""
     range_blocks: int = 32
     """Blocks in the first AskRange; adapted to what answers hold."""
+    range_bytes: int = 64 * 1024 * 1024
+    """Served blocks that wait to be verified, beside the next of them: several full answers, or two of the
+    largest blocks. A liar that withholds one block could else serve any amount of what lies above it."""
     range_timeout_ms: int = 2_000
     """Silence after which another source is asked."""
     silent_source_ms: int = 5_000
