@@ -6,7 +6,7 @@ PACKAGES := crypto consensus pbft ledger network byzantine tetrarch
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test campaign soak check format bench lock clean
+.PHONY: help setup demo test campaign liars soak check format bench lock clean
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ test: setup ## run all tests
 
 campaign: setup ## thousands of simulated schedules of mixed faults (ARGS="FIRST LAST [N]")
 	@$(BIN)/python -m tests.simulation.test_mixed_faults $(or $(ARGS),0 2000)
+
+liars: setup ## the same beside whole members that lie (ARGS="FIRST LAST [N]")
+	@$(BIN)/python -m tests.simulation.test_lying_members $(or $(ARGS),0 2000)
 
 soak: setup ## real processes killed, paused and ended under load (ARGS="--minutes 60 --seed 7")
 	@$(BIN)/python -m tests.processes.soak $(ARGS)

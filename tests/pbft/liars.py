@@ -7,17 +7,20 @@ and shows again what others signed.
 
 import heapq
 import random
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import structs
 
 from crypto.attestation import Attestation, Height, attested
-from crypto.batch import Millis, batch_digest, transaction_root
+from crypto.batch import Millis, TxId, batch_digest, transaction_root
 from crypto.digest import Digest
 from crypto.errors import CryptoError
-from crypto.roster import MemberId
+from crypto.keys import SigningKey
+from crypto.roster import MemberId, Roster
 from crypto.signed import Certificate, Envelope, Vote
+from pbft import Limits
 from pbft.messages import (
     Commit,
     FetchProposal,
@@ -34,7 +37,7 @@ from pbft.messages import (
 )
 from pbft.new_view import implied
 from tests.pbft.bench import decode
-from tests.pbft.cluster import CHAIN, WALL, Cluster, Member, request
+from tests.pbft.cluster import WALL, Cluster, Member, request
 
 MOODS = ["honest", "honest", "mute", "twist", "twist", "slow", "repeat"]
 HUGE = 2**53 - 1
@@ -74,10 +77,50 @@ class Memory:
                 self.note(nested)
 
 
+class Scene(Protocol):
+    """Where liars lie: a cluster of bare engines, or a network of whole replicas."""
+
+    dice: random.Random
+    memory: Memory
+    roster: Roster
+    keys: list[SigningKey]
+    limits: Limits
+    quorum: int
+    submitted: int
+    """How many transactions the client sent; their numbers run from 0."""
+    pause: int
+    """Within how many ms a liar speaks again."""
+
+    @property
+    def door(self) -> Any:
+        """What every honest member's door lets in, this one does."""
+
+    @property
+    def liars(self) -> Mapping[int, "Liar"]:
+        """By member."""
+
+    @property
+    def honest(self) -> Sequence[Any]:
+        """Those who do not lie, each with its `engine`."""
+
+    @property
+    def wall(self) -> int:
+        """The wall clock."""
+
+    def id_of(self, number: int) -> TxId:
+        """Return the id of the client's transaction with this number, or of one that nobody sent."""
+
+    def at(self, delay: int, action: Callable[[], None]) -> None:
+        """Do that so many ms later."""
+
+    def say(self, source: int, to: int, envelope: Envelope) -> None:
+        """Send that."""
+
+
 class Liar:
     """One liar: how it treats each other member at present, and what it makes of its engine's messages."""
 
-    def __init__(self, cluster: "LyingCluster", member: MemberId) -> None:
+    def __init__(self, cluster: Scene, member: MemberId) -> None:
         self.cluster, self.member = cluster, member
         self.dice, self.memory = cluster.dice, cluster.memory
         self.moods: dict[int, str] = {}
@@ -108,7 +151,7 @@ class Liar:
         except CryptoError:
             return
         self.memory.note(envelope)
-        self.cluster.pass_on(self.member, to, envelope, partial(Member.take, envelope=envelope))
+        self.cluster.say(self.member, to, envelope)
 
     def sign(self, message: Any, beside: bytes = b"") -> Envelope:
         cluster = self.cluster
@@ -198,10 +241,10 @@ class Liar:
         numbers = self.dice.sample(known, min(len(known), self.dice.randint(0, 3)))
         if self.dice.random() < 0.2:
             numbers.append(10**6 + self.dice.randrange(10**6))
-        stamp = Millis(WALL + self.cluster.time + self.dice.choice([0, 1, -5000, 100_000]))
-        ids = [request(number).id for number in numbers]
+        stamp = Millis(self.cluster.wall + self.dice.choice([0, 1, -5000, 100_000]))
+        ids = [self.cluster.id_of(number) for number in numbers]
         root = transaction_root(ids)
-        digest = batch_digest(CHAIN, sequence, stamp, root)
+        digest = batch_digest(self.cluster.roster.chain_id, sequence, stamp, root)
         return self.sign(PrePrepare(view, sequence, digest, stamp, root), b"".join(ids))
 
     def some_proposal(self) -> Envelope | None:
@@ -227,7 +270,7 @@ class Liar:
     def some_status(self) -> Envelope:
         status, dice = self.dice.choice(self.cluster.honest).engine.status(), self.dice
         heights = [Height(h) for h in (0, status.executed, status.low, status.executed + 30, HUGE)]
-        wall = WALL + self.cluster.time
+        wall = self.cluster.wall
         return self.sign(
             Status(
                 View(dice.choice([self.some_view(), HUGE])),
@@ -280,7 +323,7 @@ class Liar:
             return None
         signers = sorted(self.dice.sample(sorted(seen), self.cluster.quorum))
         changes = tuple(self.dice.choice(seen[signer]) for signer in signers)
-        start = implied(CHAIN, [decode(change) for change in changes])
+        start = implied(self.cluster.roster.chain_id, [decode(change) for change in changes])
         again = tuple(
             self.sign(PrePrepare(view, p.sequence, p.digest, p.timestamp, p.root)) for p in start.proposals
         )
@@ -305,6 +348,16 @@ class LyingCluster(Cluster):
             self.liars[member] = liar = Liar(self, MemberId(member))
             self.at(0, liar.change_moods)
             self.at(self.dice.randint(1, 100), liar.speak)
+
+    @property
+    def wall(self) -> int:
+        return WALL + self.time
+
+    def id_of(self, number: int) -> TxId:
+        return request(number).id
+
+    def say(self, source: int, to: int, envelope: Envelope) -> None:
+        self.pass_on(source, to, envelope, partial(Member.take, envelope=envelope))
 
     @property
     def honest(self) -> list[Member]:

@@ -163,6 +163,7 @@ class Replica:
 
     def send(self, released: list[Effects]) -> None:
         for effects in released:
+            self.world.note(self, effects)
             for member, frame in effects.to_members:
                 self.world.network.send(self.member, int(member), frame)
             for _, frame in effects.to_clients:
@@ -255,21 +256,33 @@ class World:
         self.checker = SharedChecker()
         self.network = SimulatedNetwork(seed, policy)
         self.scheduler = self.network.scheduler
-        self.replicas = [Replica(self, member) for member in range(n)]
-        self.client = Client(self)
+        self.replicas = [self.make_replica(member) for member in range(n)]
+        self.client = self.make_client()
         self.submitted = 0
 
-    def submit(self, count: int, to: Sequence[int] | None = None) -> None:
+    def make_replica(self, member: int) -> Replica:
+        return Replica(self, member)
+
+    def make_client(self) -> Client:
+        return Client(self)
+
+    def note(self, replica: Replica, effects: Effects) -> None:
+        """Look at what a turn came to, when it is durable and leaves."""
+
+    def submit(self, count: int, to: Sequence[int] | None = None) -> list[bytes]:
         until = WALL + self.scheduler.now_us // 1000 + VALID_FOR_MS
         numbers = range(self.submitted, self.submitted + count)
         self.submitted += count
-        self.client.submit([transaction(self.genesis, number, valid_until=until) for number in numbers], to)
+        raws = [transaction(self.genesis, number, valid_until=until) for number in numbers]
+        self.client.submit(raws, to)
+        return raws
 
     def run(self, milliseconds: int) -> None:
         self.scheduler.run_for(milliseconds * MILLISECOND)
 
     @property
     def running(self) -> list[Replica]:
+        """Those who run, and of whom all is expected that is asked below."""
         return [replica for replica in self.replicas if replica.heart is not None]
 
     def heal(self) -> None:
@@ -281,11 +294,8 @@ class World:
                 replica.restart()
 
     def converged(self) -> bool:
-        heads = {
-            (replica.heart.ledger.height, replica.heart.ledger.head_hash)
-            for replica in self.replicas
-            if replica.heart is not None
-        }
+        ledgers = [replica.running_heart.ledger for replica in self.running]
+        heads = {(ledger.height, ledger.head_hash) for ledger in ledgers}
         return not self.client.open and len(heads) == 1
 
     def converge(self, seconds: int) -> bool:
