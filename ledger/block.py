@@ -5,7 +5,9 @@ was (transaction root), what came of it (result root, state root), and the paren
 certificate lies beside the block, outside its hash, because replicas hold different quorums of it.
 """
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from crypto.attestation import HeightField
 from crypto.batch import Millis, MillisField, TxId
@@ -15,6 +17,9 @@ from crypto.roster import EpochField
 
 MAX_BLOCK_BYTES = 32 * 1024 * 1024
 """The largest batch (`Genesis.max_batch_bytes`) with its results and certificate, with room."""
+
+MAX_BLOCK_TRANSACTIONS = 2**20
+"""Far above any batch: a bound for what decoding a block from outside may take."""
 
 MAX_HEADER_BYTES = 1024
 """Six digests and four numbers take at most 237."""
@@ -46,8 +51,8 @@ class Block(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     engine's certificate for the batch digest (opaque here)."""
 
     header: Header
-    transactions: tuple[bytes, ...]
-    results: tuple[bytes, ...]
+    transactions: Annotated[tuple[bytes, ...], Meta(max_length=MAX_BLOCK_TRANSACTIONS)]
+    results: Annotated[tuple[bytes, ...], Meta(max_length=MAX_BLOCK_TRANSACTIONS)]
     certificate: bytes
 
 

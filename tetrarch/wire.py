@@ -23,16 +23,18 @@ against it. Nothing in a frame is believed because of the connection it came by.
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from crypto.attestation import HeightField
 from crypto.batch import MAX_MILLIS, MillisField, TxIdField
 from crypto.codec import StrictDecoder, encode
 from crypto.digest import DigestField
 from crypto.errors import CodecError
+from crypto.keys import SIGNATURE_BYTES
 from crypto.signed import Envelope, Kinds
 from ledger.application import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES
-from ledger.block import Block, Header
+from ledger.block import MAX_BLOCK_TRANSACTIONS, Block, Header
+from ledger.block import blocks as stored_blocks
 from ledger.state.nodes import MAX_KEY_BYTES
 
 MAX_FRAME_BYTES = 48 * 1024 * 1024
@@ -50,7 +52,7 @@ MAX_FETCH_IDS = 4000
 MAX_RANGE = 4096
 """Blocks that one AskRange or AskBlocks may name; answers are cut by bytes anyway."""
 
-MAX_LEAVES = 2**20
+MAX_LEAVES = MAX_BLOCK_TRANSACTIONS
 """Leaves that a block's result tree may be said to have: far above any batch."""
 
 MAX_REASON_CHARACTERS = 400
@@ -340,11 +342,42 @@ def pack(frame: Frame) -> bytes:
     return bytes((_NUMBERS[type(frame)],)) + encode(frame)
 
 
+class _RawRange(Frame, frozen=True):
+    first: HeightField
+    blocks: Annotated[tuple[Raw, ...], Meta(max_length=MAX_RANGE)]
+
+
+class _RangeDecoder:
+    """Decodes a Range block by block, up to the first that no correct member stores.
+
+    Countless tiny items take more than ten times their bytes in memory, and seconds.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._outer = StrictDecoder(_RawRange, limit)
+
+    def decode(self, data: bytes) -> Range:
+        """Return the frame in `data`. Raises `CodecError`."""
+        outer = self._outer.decode(data)
+        return Range(outer.first, tuple(self._block(bytes(raw)) for raw in outer.blocks))
+
+    @staticmethod
+    def _block(raw: bytes) -> Block:
+        block = stored_blocks.decode(raw)
+        count = len(block.transactions)
+        if len(block.results) != count or sum(map(len, block.transactions)) < SIGNATURE_BYTES * count:
+            raise CodecError("a block whose transactions are none, or without their results")
+        return block
+
+
 class FrameDecoder:
     """Decodes the frames of one table, up to a limit in bytes."""
 
     def __init__(self, table: Mapping[int, type[Frame]], limit: int) -> None:
-        self._decoders = {number: StrictDecoder(frame, limit) for number, frame in table.items()}
+        self._decoders: dict[int, StrictDecoder[Frame] | _RangeDecoder] = {
+            number: _RangeDecoder(limit) if frame is Range else StrictDecoder(frame, limit)
+            for number, frame in table.items()
+        }
 
     def decode(self, data: bytes) -> Frame:
         """Return the frame in `data`. Raises `CodecError`."""

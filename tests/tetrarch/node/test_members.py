@@ -267,7 +267,7 @@ def wrong_blocks(blocks: list[Block]) -> dict[str, Block]:
         "no transaction": Block(header, (), (), first.certificate),
         "no certificate": Block(header, first.transactions, first.results, b""),
         "another's certificate": Block(header, first.transactions, first.results, blocks[1].certificate),
-        "not a transaction": Block(header, (b"nonsense",), first.results, first.certificate),
+        "not a transaction": Block(header, (b"nonsense" * 20,), first.results, first.certificate),
         "another timestamp": Block(
             other(**{**fields, "proposed": header.proposed + 1}),
             first.transactions,
