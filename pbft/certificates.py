@@ -10,7 +10,7 @@ from crypto.errors import CertificateError
 from crypto.keys import Check
 from crypto.roster import MemberId, Roster
 from crypto.signed import Certificate, Signed, certificate_checks, certificates, make_certificate
-from pbft.messages import COMMIT, Commit
+from pbft.messages import COMMIT, Commit, View
 
 MAX_COMMIT_BYTES = 256
 """View, sequence and digest take at most 53."""
@@ -21,6 +21,11 @@ _commits = StrictDecoder(Commit, MAX_COMMIT_BYTES)
 def commit_certificate(commits: Sequence[Signed[Commit]]) -> bytes:
     """Return the certificate that a quorum of matching COMMITs makes."""
     return encode(make_certificate(commits[0].envelope, [commit.vote for commit in commits]))
+
+
+def deciding_view(certificate: bytes) -> View:
+    """Return the view whose COMMITs make up `certificate`, which was verified. Raises `CryptoError`."""
+    return _commits.decode(certificates.decode(certificate).body).view
 
 
 class CommitVerifier:

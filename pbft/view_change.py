@@ -13,6 +13,7 @@ from crypto.attestation import Height
 from crypto.batch import Millis
 from crypto.signed import Signed
 from pbft import batches, checkpoints, normal_case
+from pbft.certificates import deciding_view
 from pbft.messages import NewView, PreparedProof, PrePrepare, Suspect, View, ViewChange
 from pbft.new_view import NULL_ROOT, Implied, decode_pre_prepare, decode_view_change, implied
 from pbft.records import NEW_VIEWS, VIEW_KEY, ViewRecord, archive_key, encode_record
@@ -234,14 +235,15 @@ def enter(
 def _propose_again(state: State, proposals: list[Signed[PrePrepare]], now: Now) -> None:
     """Take up what the NEW-VIEW proposes: at most a window, so all of it, however far ahead of a laggard.
 
-    It is said only once; and a laggard that leads the view must know every proposal that it signed.
+    It is said only once; and a laggard that leads the view must know every proposal that it signed. Only what
+    was decided in this view or before binds it: a laggard may learn a decision of a later view first.
     """
     for proposal in proposals:
         message = proposal.message
         if message.sequence <= state.low:
             continue
         slot = state.slot(message.sequence)
-        if slot.committed is not None and slot.committed != message.digest:
+        if slot.committed not in (None, message.digest) and deciding_view(slot.certificate) <= message.view:
             state.halt(f"view {state.view} proposes another batch for {message.sequence} than was decided")
             return
         if message.root == NULL_ROOT:

@@ -6,8 +6,9 @@ from consensus.contract import Decision, FetchBlocks, FetchBodies
 from crypto.attestation import ATTESTATION, Height
 from crypto.batch import Millis
 from crypto.roster import MemberId
-from crypto.signed import Envelope
+from crypto.signed import Envelope, Signed
 from pbft import Limits, Tuning
+from pbft.certificates import commit_certificate
 from pbft.messages import (
     VIEW_CHANGE,
     Commit,
@@ -495,3 +496,37 @@ def test_a_deceiver_that_was_left_already_makes_nobody_suspect_its_successor() -
     b.wait(500)
     assert b.height == 1
     assert not b.own_suspicions(1)
+
+
+def learnt_and_proposed_otherwise(decided_in: int) -> Bench:
+    """Member 2 learns what was decided in one view, and then enters view 3, which proposed something else."""
+    b = Bench(me=2)
+    proposed = b.proposal(1, 7)
+    decided = b.proposal(1, 8, view=decided_in)
+    commits = [
+        Signed(Commit(decided.view, decided.sequence, decided.digest), b.commit(m, decided))
+        for m in (0, 1, 3)
+    ]
+    certificate = commit_certificate(commits)
+    b.engine.learn(Decision(Height(1), decided.digest, decided.timestamp, (request(8),), certificate), b.now)
+    b.wait(50)
+    assert b.height == 1
+    changes = [b.view_change(0, 3, b.proof(proposed, 1, 3)), b.view_change(1, 3), b.view_change(3, 3)]
+    b.hear(b.new_view(3, *changes))
+    return b
+
+
+def test_a_late_new_view_halts_nobody_who_learnt_what_a_later_view_decided() -> None:
+    """What was prepared, proposed again and decided by nobody may be dropped by the next view."""
+    b = learnt_and_proposed_otherwise(decided_in=5)
+    status = b.engine.status()
+    assert (status.view, status.active, status.halted) == (3, True, None)
+    b.hear(b.new_view(5, *(b.view_change(m, 5) for m in (0, 1, 3))))
+    b.submit(9)
+    p = b.propose(2, 9, view=5)
+    assert Prepare(View(5), Height(2), p.digest) in b.said(Prepare)
+
+
+def test_a_new_view_that_contradicts_what_was_decided_before_it_halts_whoever_holds_that() -> None:
+    for view in (0, 3):
+        assert "another batch for 1" in (learnt_and_proposed_otherwise(view).engine.status().halted or "")
