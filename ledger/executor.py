@@ -24,6 +24,7 @@ from ledger.result import (
     MAX_VALUE_BYTES,
     error_result,
     failed_result,
+    given_reason,
     ok_result,
     repeated_result,
 )
@@ -217,6 +218,5 @@ def _result_of(error: BaseException) -> bytes:
     if isinstance(error, Invalid):
         return INVALID_RESULT
     if isinstance(error, Refused):
-        reason = error.args[0] if error.args else None
-        return failed_result(reason if isinstance(reason, str) else "refused")
+        return failed_result(given_reason(error, "refused"))
     return LIMIT_ERROR if isinstance(error, LimitBroken) else APPLICATION_ERROR

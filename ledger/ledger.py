@@ -33,7 +33,7 @@ from ledger.keyvalue import Family, KeyValue
 from ledger.opening import open_state, verify_recent
 from ledger.question import answer
 from ledger.refusals import RefusalCode
-from ledger.result import bounded_reason
+from ledger.result import given_reason
 from ledger.state.errors import CorruptState
 from ledger.state.proof import encode_proof
 from ledger.state.tree import PendingUpdate, StateTree
@@ -260,7 +260,8 @@ class Ledger:
         try:
             self._application.check(payload)
         except Invalid as error:
-            raise TransactionRefused(RefusalCode.INVALID, bounded_reason(str(error))) from None
+            reason = given_reason(error, "the payload is not valid")
+            raise TransactionRefused(RefusalCode.INVALID, reason) from None
         except KeyboardInterrupt:  # the operator's, not the application's
             raise
         except BaseException as error:  # a user's code may raise anything, and must not stop a replica

@@ -9,7 +9,7 @@ from ledger.application import MAX_ANSWER_BYTES, Application, Invalid
 from ledger.errors import LedgerError
 from ledger.executor import LimitBroken
 from ledger.fault import told
-from ledger.result import bounded_reason
+from ledger.result import given_reason
 from ledger.state.nodes import MAX_KEY_BYTES
 from ledger.values import Read
 
@@ -58,13 +58,8 @@ def answer(application: Application, read: Read, question: bytes) -> bytes:
         if view.fault is not None:
             raise view.fault from None
         if isinstance(error, Invalid):
-            raise Invalid(_reason(error)) from None
+            raise Invalid(given_reason(error, "the question is not valid")) from None
         raise QuestionFailed(told(error, __file__)) from error
     if view.fault is not None:
         raise view.fault
     return found
-
-
-def _reason(error: Invalid) -> str:
-    reason = error.args[0] if error.args else None
-    return bounded_reason(reason) if isinstance(reason, str) else "the question is not valid"

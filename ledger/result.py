@@ -16,6 +16,7 @@ MAX_VALUE_BYTES = 16 * 1024
 """The longest value an application may return: a transaction's default limit, so what was put can be got."""
 
 MAX_REASON_CHARACTERS = 200
+"""Of an application's reason: a sentence for people. It is stored with every refusal."""
 
 MAX_RESULT_BYTES = MAX_VALUE_BYTES + 4 * MAX_REASON_CHARACTERS + 64
 """A whole result, encoded."""
@@ -70,6 +71,15 @@ def ok_result(value: bytes) -> bytes:
 def bounded_reason(reason: str) -> str:
     """Return a reason that an application gave, cut at MAX_REASON_CHARACTERS and made encodable."""
     return reason[:MAX_REASON_CHARACTERS].encode("utf-8", "replace").decode()
+
+
+def given_reason(error: BaseException, otherwise: str) -> str:
+    """Return the bounded reason that an application raised `error` with; `otherwise` where it is no text.
+
+    It is not asked for by `str`, which could be the application's own and raise in its turn.
+    """
+    reason = error.args[0] if error.args else None
+    return bounded_reason(reason) if isinstance(reason, str) else otherwise
 
 
 def failed_result(reason: str) -> bytes:

@@ -26,6 +26,13 @@ from tests.ledger.executing import START, Chain, genesis_of
 Behaviour = Callable[[ApplicationContext, StateView], object]
 
 
+class Unspeakable(Invalid):
+    """An error whose own code fails when it is asked for its text."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
 class Scripted:
     """An application that does what the payload, a name, stands for in `behaviours`."""
 
@@ -39,6 +46,10 @@ class Scripted:
             raise SystemExit
         if payload == b"talk":
             raise Invalid("\ud800" * 999)
+        if payload == b"mumble":
+            raise Unspeakable("wrong all the same")
+        if payload == b"hush":
+            raise Invalid
 
     def execute(self, context: ApplicationContext, payload: bytes, state: StateView) -> bytes:
         return self.behaviours[payload.decode()](context, state)  # type: ignore[return-value]
@@ -277,6 +288,8 @@ def test_results_are_the_same_whatever_ran_before_in_this_process(tmp_path: Path
         (b"explode", "the application cannot check it: ZeroDivisionError"),
         (b"leave", "the application cannot check it: SystemExit"),
         (b"talk", "?" * MAX_REASON_CHARACTERS),
+        (b"mumble", "wrong all the same"),
+        (b"hush", "the payload is not valid"),
     ],
 )
 def test_whatever_check_raises_refuses_the_transaction_and_stops_nothing(payload: bytes, reason: str) -> None:
