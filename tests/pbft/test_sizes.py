@@ -4,6 +4,7 @@ import pytest
 
 from consensus.quorum import Quorums
 from crypto.codec import encode
+from crypto.signed import MAX_ENVELOPE_BYTES
 from pbft import Limits, largest_new_view
 from tests.pbft.bench import Bench
 
@@ -18,3 +19,11 @@ def test_a_new_view_with_every_slot_prepared_keeps_within_the_bound(n: int) -> N
     new_view = b.new_view(1, *(b.view_change(member, 1, *proofs) for member in range(quorum)))
     b.open(new_view)
     assert len(encode(new_view)) <= largest_new_view(n, window) <= 2 * len(encode(new_view))
+
+
+@pytest.mark.parametrize(("interval", "members"), [(64, 51), (32, 73), (16, 103), (8, 145)])
+def test_an_interval_serves_as_many_members_as_the_protocols_document_says(
+    interval: int, members: int
+) -> None:
+    window = 2 * interval
+    assert largest_new_view(members, window) <= MAX_ENVELOPE_BYTES < largest_new_view(members + 1, window)
