@@ -1,9 +1,11 @@
 """Real networks for tests: replicas as processes in a temporary directory, all of them killed at the end."""
 
 import json
+import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,13 +62,19 @@ class Running:
     def primary(self) -> int:
         return next(state.leader for state in self.states() if state is not None and state.leader >= 0)
 
-    def wait_until_level(self, height: int = 0) -> list[StatusReply]:
-        """Wait, as long as the test may last, until all answer at one height of at least `height`."""
-        while True:
+    def wait_until_level(self, height: int = 0, seconds: float = math.inf) -> list[StatusReply]:
+        """Wait until all answer at one height of at least `height`, as long as the test may last.
+
+        Raises `TimeoutError` after `seconds`.
+        """
+        until = time.monotonic() + seconds
+        heights: set[int] = set()
+        while time.monotonic() < until:
             states = [state for state in self.states() if state is not None]
             heights = {state.height for state in states}
             if len(states) == len(self.network.replicas) and len(heights) == 1 and min(heights) >= height:
                 return states
+        raise TimeoutError(f"after {seconds} s not all are at {height}, but at {sorted(heights)}")
 
     def executed_once(self, client: Client, outcomes: Sequence[Outcome]) -> None:
         """Hold what was acknowledged against the chain: there, at that height, and exactly once."""

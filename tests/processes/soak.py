@@ -36,7 +36,8 @@ ALL_AT_ONCE = 0.1
 """Share of faults that kill every replica."""
 
 SETTLE_S = 120.0
-"""How long the client waits for a transaction: many times what it should take, healing included."""
+"""How long the client waits for a transaction, and the campaign at its end for all to be level: many times
+what it should take, healing included."""
 
 
 class Faults:
@@ -156,6 +157,19 @@ class Ledgered:
             self.wrong.append(f"{risen} transactions are in the chain that were said to have expired")
 
 
+def is_level(net: Running, told: Ledgered) -> bool:
+    """Wait until all replicas hold the same chain, with all that was committed."""
+    try:
+        states = net.wait_until_level(max(told.committed.values(), default=0), SETTLE_S)
+    except TimeoutError as error:
+        told.wrong.append(str(error))
+        return False
+    if len({state.state_root for state in states}) > 1:
+        told.wrong.append("state roots differ")
+    print(f"all level at height {states[0].height}, view {max(state.view for state in states)}", flush=True)
+    return True
+
+
 def campaign(net: Running, seconds: float, seed: int) -> list[str]:
     """Run it, print what happened, and return what is wrong."""
     told = Ledgered()
@@ -178,13 +192,8 @@ def campaign(net: Running, seconds: float, seed: int) -> list[str]:
         )
         if told.unknown:
             told.wrong.append(f"the outcome of {told.unknown} transactions is unknown")
-        states = net.wait_until_level(max(told.committed.values(), default=0))
-        if len({state.state_root for state in states}) > 1:
-            told.wrong.append("state roots differ")
-        print(
-            f"all level at height {states[0].height}, view {max(state.view for state in states)}", flush=True
-        )
-        told.hold_against_chain(client)
+        if is_level(net, told):
+            told.hold_against_chain(client)
     net.network.stop()
     for replica in net.network.replicas:
         report = audit_store(replica.directory / STORE, net.network.genesis)
