@@ -74,11 +74,14 @@ def large_puts(number: int) -> list[Submission]:
     ]
 
 
-def fill(net: Running, client: Client, members: Sequence[int]) -> list[Outcome]:
-    """Submit until one of `members` has stopped; return what came of it, unknown outcomes included."""
+def fill(net: Running, client: Client, members: Sequence[int], timeout: float) -> list[Outcome]:
+    """Submit until one of `members` has stopped; return what came of it, unknown outcomes included.
+
+    `timeout`: seconds until an outcome counts as unknown.
+    """
     outcomes: list[Outcome] = []
     for number in range(100):
-        outcomes += client.submit_many(large_puts(number), timeout=5)
+        outcomes += client.submit_many(large_puts(number), timeout)
         states = net.states()
         if any(state is not None and state.role == "halted" for state in (states[m] for m in members)):
             return outcomes
@@ -86,8 +89,9 @@ def fill(net: Running, client: Client, members: Sequence[int]) -> list[Outcome]:
 
 
 def halted(net: Running, member: int) -> StatusReply:
-    state = net.states()[member]
-    assert state is not None
+    """What a member says that has stopped; a busy machine may keep it from answering at once."""
+    while (state := net.states()[member]) is None:
+        pass
     assert state.role == "halted"
     return state
 
@@ -95,7 +99,7 @@ def halted(net: Running, member: int) -> StatusReply:
 def test_a_replica_whose_disk_is_full_stops_voting_and_says_so_and_comes_back(tmp_path: Path) -> None:
     with crowded(tmp_path / "net", [2]) as net, net.client() as client:
         full = net.network.replicas[2]
-        outcomes = fill(net, client, [2])
+        outcomes = fill(net, client, [2], PATIENCE)
         assert {outcome.status for outcome in outcomes} == {"committed"}
         state = halted(net, 2)
         assert "is full" in state.halted
@@ -122,7 +126,7 @@ def test_a_replica_whose_disk_is_full_stops_voting_and_says_so_and_comes_back(tm
 def test_when_all_disks_are_full_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     with crowded(tmp_path / "net", range(4)) as net:
         with net.client() as client:
-            outcomes = fill(net, client, range(4))
+            outcomes = fill(net, client, range(4), timeout=5)
         acknowledged = [outcome for outcome in outcomes if outcome.status == "committed"]
         assert acknowledged
         net.network.stop()
