@@ -8,7 +8,7 @@ import pytest
 from crypto.attestation import Height
 from crypto.errors import CodecError
 from ledger.block import Block
-from tests.tetrarch.node.test_members import chain
+from tests.tetrarch.node.support import chain
 from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, FrameDecoder, Range, pack
 
 MIB = 1024 * 1024

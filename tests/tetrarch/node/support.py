@@ -25,15 +25,16 @@ from crypto.keys import Check, InlineChecker, SigningKey
 from crypto.roster import MemberId
 from crypto.signed import Envelope, Signed
 from ledger.application import Application, load_application
+from ledger.block import Block
 from ledger.genesis import Genesis, GenesisMember
 from ledger.keyvalue import KeyValue, MemoryKeyValue
 from ledger.ledger import Ledger
-from ledger.transaction import sign_transaction
+from ledger.transaction import sign_transaction, transaction_id
 from tetrarch.node.effects import ConnectionId, Effects
 from tetrarch.node.gateway import Identity
 from tetrarch.node.heart import Heart
 from tetrarch.node.limits import NodeLimits
-from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, TO_CLIENTS, Frame, FrameDecoder
+from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, TO_CLIENTS, Frame, FrameDecoder, pack
 
 WALL = 1_800_000_000_000
 CLIENT = SigningKey(b"\x63" * 32)
@@ -270,3 +271,21 @@ def to_client(effects: Effects, connection: int) -> list[Frame]:
 
 def to_member(effects: Effects, member: int) -> list[Frame]:
     return [_between.decode(data) for target, data in effects.to_members if target == MemberId(member)]
+
+
+def tell(solo: Solo, member: MemberId, frame: Frame) -> None:
+    solo.heart.peer_frame(member, pack(frame))
+
+
+def request(solo: Solo, number: int, valid_until: int = WALL + 60_000) -> Request:
+    raw = transaction(solo.genesis, number, valid_until=valid_until)
+    return Request(TxId(transaction_id(raw)), Millis(valid_until), raw)
+
+
+def chain(blocks: int) -> tuple[Solo, list[Block]]:
+    """A source, and its blocks with certificates."""
+    solo = Solo(n=4, automatic=False)
+    for number in range(blocks):
+        solo.engine.decide([request(solo, number)], WALL + number)
+        solo.turns()
+    return solo, solo.ledger.blocks_from(Height(1), Height(blocks), 10**9)

@@ -1,21 +1,192 @@
-"""What served blocks may take of a replica that asks for them."""
+"""Stored blocks that members serve: asked for, verified, executed, given up where none come, and bounded."""
 
 import pytest
 from msgspec import structs
 
-from consensus.contract import FetchBlocks
+from consensus.contract import FetchBlocks, FetchBodies
 from crypto.attestation import Height
 from crypto.batch import Millis
+from crypto.roster import MemberId
 from ledger.block import Block
-from tests.tetrarch.node.support import Solo, to_member
-from tests.tetrarch.node.test_members import ONE, TWO, asked_ranges, chain, tell
+from tests.tetrarch.node.support import Solo, chain, request, spoiled, tell, to_member
 from tetrarch.node.catch_up import CatchUp, held_bytes
 from tetrarch.node.effects import Counters, Effects
 from tetrarch.node.limits import NodeLimits
-from tetrarch.wire import AskRange, Range
+from tetrarch.wire import AskBodies, AskRange, Range
+
+ONE, TWO, THREE = MemberId(1), MemberId(2), MemberId(3)
 
 JUNK = 10_000
 ROOM = 5 * JUNK
+
+
+def asked_ranges(solo: Solo) -> list[tuple[MemberId, AskRange]]:
+    effects = solo.turns()
+    return [
+        (member, frame)
+        for member in (ONE, TWO, THREE)
+        for effect in effects
+        for frame in to_member(effect, member)
+        if isinstance(frame, AskRange)
+    ]
+
+
+def test_served_blocks_are_verified_executed_and_lead_to_the_same_head() -> None:
+    source, blocks = chain(5)
+    solo = Solo(n=4, automatic=False)
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(5), (ONE, TWO))]
+    ((member, question),) = asked_ranges(solo)
+    assert (question.first, question.last) == (1, 5)
+    tell(solo, member, Range(Height(1), tuple(blocks)))
+    solo.turns()
+    assert solo.engine.learnt == [1, 2, 3, 4, 5]
+    assert solo.ledger.head_hash == source.ledger.head_hash
+    assert len(solo.checker.asked) == 5, "every client's signature"
+
+
+def wrong_blocks(blocks: list[Block]) -> dict[str, Block]:
+    first = blocks[0]
+    header = first.header
+    other = type(header)
+    fields = {name: getattr(header, name) for name in header.__struct_fields__}
+    return {
+        "a spoiled signature": Block(
+            header, (spoiled(first.transactions[0]),), first.results, first.certificate
+        ),
+        "no transaction": Block(header, (), (), first.certificate),
+        "no certificate": Block(header, first.transactions, first.results, b""),
+        "another's certificate": Block(header, first.transactions, first.results, blocks[1].certificate),
+        "not a transaction": Block(header, (b"nonsense" * 20,), first.results, first.certificate),
+        "another timestamp": Block(
+            other(**{**fields, "proposed": header.proposed + 1}),
+            first.transactions,
+            first.results,
+            first.certificate,
+        ),
+    }
+
+
+def test_a_wrong_block_is_never_executed_and_another_source_is_asked() -> None:
+    _, blocks = chain(3)
+    for what, wrong in wrong_blocks(blocks).items():
+        solo = Solo(n=4, automatic=False)
+        solo.engine.fetch = [FetchBlocks(Height(1), Height(3), (ONE, TWO))]
+        ((liar, _),) = asked_ranges(solo)
+        tell(solo, liar, Range(Height(1), (wrong, *blocks[1:])))
+        ((honest, question),) = asked_ranges(solo)
+        assert solo.ledger.height == 0, what
+        assert honest != liar, what
+        tell(solo, honest, Range(question.first, tuple(blocks)))
+        solo.turns()
+        assert solo.ledger.height == 3, what
+
+
+def test_a_header_that_was_changed_in_the_serving_is_noticed_loudly() -> None:
+    _, blocks = chain(1)
+    header = blocks[0].header
+    fields = {name: getattr(header, name) for name in header.__struct_fields__}
+    lie = type(header)(**{**fields, "state_root": bytes(32)})
+    solo = Solo(n=4, automatic=False)
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(1), (ONE,))]
+    solo.turn()
+    tell(
+        solo,
+        ONE,
+        Range(Height(1), (Block(lie, blocks[0].transactions, blocks[0].results, blocks[0].certificate),)),
+    )
+    effects = solo.turns()
+    assert solo.ledger.height == 1, "what was agreed is right, and that alone is believed"
+    assert "block_differs" in [event.name for effect in effects for event in effect.events]
+
+
+def test_a_silent_source_is_left_for_another() -> None:
+    _, blocks = chain(2)
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(range_timeout_ms=100))
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(2), (ONE, TWO))]
+    ((silent, _),) = asked_ranges(solo)
+    assert solo.heart.deadline() is not None
+    solo.at += 100
+    ((other, question),) = asked_ranges(solo)
+    assert other != silent
+    tell(solo, silent, Range(Height(1), tuple(blocks)))
+    solo.turns()
+    assert solo.ledger.height == 0, "too late: another was asked"
+    tell(solo, other, Range(question.first, tuple(blocks)))
+    solo.turns()
+    assert solo.ledger.height == 2
+
+
+def test_blocks_that_no_source_has_are_not_asked_for_without_end() -> None:
+    solo = Solo(n=4, automatic=False)
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(10**9), (ONE, TWO))]
+    asked = 0
+    for _ in range(50):
+        for member, question in asked_ranges(solo):
+            asked += 1
+            tell(solo, member, Range(question.first, ()))
+    assert 1 <= asked <= 8
+    assert solo.heart.deadline() is None, "given up, until the engine asks again"
+
+
+def test_a_source_without_the_blocks_does_not_keep_others_from_being_asked() -> None:
+    _, blocks = chain(2)
+    solo = Solo(n=4, automatic=False)
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(2), (ONE, TWO))]
+    ((empty, question),) = asked_ranges(solo)
+    tell(solo, empty, Range(question.first, ()))
+    ((other, again),) = asked_ranges(solo)
+    assert other != empty
+    tell(solo, other, Range(again.first, tuple(blocks)))
+    solo.turns()
+    assert solo.ledger.height == 2
+
+
+def test_blocks_that_nobody_asked_for_are_dropped() -> None:
+    _, blocks = chain(2)
+    solo = Solo(n=4, automatic=False)
+    tell(solo, ONE, Range(Height(1), tuple(blocks)))
+    solo.turns()
+    assert solo.ledger.height == 0
+
+
+def test_several_ranges_travel_at_once_and_are_applied_in_order() -> None:
+    _, blocks = chain(12)
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(range_blocks=3))
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(12), (ONE, TWO, THREE))]
+    questions = asked_ranges(solo)
+    assert sorted(question.first for _, question in questions) == [1, 4, 7, 10]
+    assert len({member for member, _ in questions}) == 3
+    for member, question in sorted(questions, key=lambda each: -each[1].first):
+        tell(solo, member, Range(question.first, tuple(blocks[question.first - 1 : question.last])))
+        solo.turns()
+    assert solo.ledger.height == 12
+
+
+def test_a_short_answer_is_completed_by_another_question() -> None:
+    _, blocks = chain(6)
+    solo = Solo(n=4, automatic=False)
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(6), (ONE,))]
+    ((_, first),) = asked_ranges(solo)
+    tell(solo, ONE, Range(first.first, tuple(blocks[:2])))
+    ((_, second),) = asked_ranges(solo)
+    assert (second.first, second.last) == (3, 6)
+    tell(solo, ONE, Range(second.first, tuple(blocks[2:])))
+    solo.turns()
+    assert solo.ledger.height == 6
+
+
+def test_blocks_that_lie_here_behind_a_gap_keep_no_body_from_being_fetched() -> None:
+    """A liar that serves all but the next block of a chain that only it claims."""
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(range_blocks=1))
+    _, blocks = chain(3)
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(3), (ONE,))]
+    solo.turn()
+    for block in blocks[1:]:
+        tell(solo, ONE, Range(block.header.height, (block,)))
+    solo.turn()
+    missing = request(solo, 50)
+    solo.engine.fetch = [FetchBodies((missing.id,), (TWO,))]
+    assert to_member(solo.turn(), TWO) == [AskBodies((missing.id,))]
 
 
 def large(block: Block, height: int) -> Block:
