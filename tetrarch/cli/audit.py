@@ -13,7 +13,7 @@ from tetrarch.cli.output import Exit, console, error_line, json_option, print_js
 if TYPE_CHECKING:
     from ledger.audit.compare import Comparison
     from ledger.audit.progress import Progress, ProgressCallback
-    from ledger.audit.report import Fault, Report
+    from ledger.audit.report import Fault, Report, Verdict
 
 SHOWN_FAULTS = 10
 """The first ones tell where it began; --json tells all that were kept."""
@@ -59,8 +59,7 @@ def audit(
     """
     from ledger.audit.audit import Options
     from ledger.audit.report import Level, Verdict
-    from tetrarch.auditing import audit_stores, compare_stores, require_two, worst
-    from tetrarch.errors import ConfigurationError
+    from tetrarch.auditing import audit_stores, require_two
 
     if compare:
         require_two(paths)
@@ -72,15 +71,7 @@ def audit(
             stop=lambda: bool(stopped),
         )
         reports = audit_stores(paths, genesis, options, resume, begin)
-    verdict = worst(reports)
-    try:
-        comparison = compare_stores(paths, genesis) if compare else None
-    except ConfigurationError as error:
-        # What the audits found must not be lost over it.
-        click.echo(f"tetrarch: {error_line(error)}", err=True)
-        comparison, verdict = None, verdict if verdict is Verdict.INVALID else Verdict.INCOMPLETE
-    if comparison is not None and comparison.verdict is Verdict.INVALID:
-        verdict = Verdict.INVALID
+    comparison, verdict = _judged(paths, genesis, reports, compare)
     if as_json:
         combined = _combined(reports, comparison, verdict)
         print_json({**combined, "stores": [_plain(report) for report in reports]})
@@ -91,6 +82,26 @@ def audit(
             _show_comparison(comparison)
     codes = {Verdict.VALID: Exit.FINE, Verdict.INVALID: Exit.FAILED, Verdict.INCOMPLETE: Exit.INCOMPLETE}
     return codes[verdict]
+
+
+def _judged(
+    paths: tuple[Path, ...], genesis: Path, reports: "list[Report]", compare: bool
+) -> "tuple[Comparison | None, Verdict]":
+    """Compare the stores, if that is asked for; returns what came of it, and the verdict on everything."""
+    from ledger.audit.report import Verdict
+    from tetrarch.auditing import compare_stores, worst
+    from tetrarch.errors import ConfigurationError
+
+    verdict = worst(reports)
+    if not compare:
+        return None, verdict
+    try:
+        comparison = compare_stores(paths, genesis)
+    except ConfigurationError as error:
+        # What the audits found must not be lost over it.
+        click.echo(f"tetrarch: {error_line(error)}", err=True)
+        return None, verdict if verdict is Verdict.INVALID else Verdict.INCOMPLETE
+    return comparison, Verdict.INVALID if comparison.verdict is Verdict.INVALID else verdict
 
 
 @contextmanager
