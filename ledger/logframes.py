@@ -76,11 +76,11 @@ def _is_shorter(header: bytes, rest: bytes) -> bool:
     torn, but its length is damaged. Its checksum tells: it is of kind and payload, not of the length."""
     masked = (int.from_bytes(header[:4], "little") - _MASK_DELTA) & _WORD
     expected = (masked << 15 | masked >> 17) & _WORD ^ _WORD
-    state = _table[(header[6] ^ _WORD) & 0xFF] ^ _WORD >> 8
+    state = _TABLE[(header[6] ^ _WORD) & 0xFF] ^ _WORD >> 8
     for byte in rest:
         if state == expected:
             return True
-        state = _table[(state ^ byte) & 0xFF] ^ state >> 8
+        state = _TABLE[(state ^ byte) & 0xFF] ^ state >> 8
     return state == expected
 
 
@@ -90,5 +90,5 @@ def _entry(value: int) -> int:
     return value
 
 
-_table: Final = [_entry(value) for value in range(256)]
+_TABLE: Final = tuple(_entry(value) for value in range(256))
 """Of CRC-32C, which the standard library does not have."""

@@ -29,7 +29,6 @@ _TABLE_IN_TEXT: Final = re.compile(r"table file ([0-9]+)\b")
 _ADDENDUM: Final = re.compile(r" The file \S+ may be corrupted\.?")
 """What RocksDB says of the manifest whatever file it could not open."""
 
-
 _FULL: Final = ("no space left on device", "quota exceeded", "file too large", "disk full", "space limit")
 _CORRUPT: Final = ("corruption", "checksum mismatch", "is a directory", "column families not opened")
 _LOCKED: Final = ("lock hold by current process", "while lock file")
