@@ -154,35 +154,36 @@ class Admission:
         if entry is not None:
             self._join(entry, origin)
             return
-        if not self._has_room(origin, len(raw)):
+        passed, size = isinstance(origin, Passed), len(raw)
+        has_room = self._has_member_room if passed else self._has_client_room
+        if not has_room(origin.share, size):
             self._refuse(origin, raw, _TOO_MANY)
             return
-        passed = isinstance(origin, Passed)
-        entry = Coming(parsed, origin, urgent or passed)
+        shares = (origin.share,) if passed else (origin.share, self._clients)
+        entry = Coming(parsed, origin, shares, urgent or passed)
         if parsed.id in self._coming_ids:
             self._doubles[parsed.id] = self._doubles.get(parsed.id, 0) + 1
         coming[raw] = self._coming_ids[parsed.id] = entry
-        self._count(origin, 1, len(raw))
+        for share in shares:
+            share.coming += 1
+            share.size += size
         if isinstance(origin, Submission):
             origin.open += 1
         (self._urgent if entry.urgent else self._queue).append(entry)
 
-    def _has_room(self, origin: Origin, size: int) -> bool:
-        """Whether `size` bytes more may wait: clients share one bound, and each member has its own.
+    def _has_client_room(self, share: Share, size: int) -> bool:
+        """Whether `size` bytes more of a client may wait: all clients share one bound.
 
-        What clients sent may not keep out what members relay: they would take this replica for a censor.
+        Members have bounds of their own: what clients sent may not keep out what members relay, who would
+        take this replica for a censor.
         """
-        share, clients = origin.share, self._clients
-        if isinstance(origin, Passed):
-            return share.coming < self._per_member and share.size + size <= self._bytes_per_member
+        clients = self._clients
         full = clients.coming >= self._most or clients.size + size > self._most_bytes
         return share.coming < self._per_connection and not full
 
-    def _count(self, origin: Origin, many: int, size: int) -> None:
-        shares = (origin.share,) if isinstance(origin, Passed) else (origin.share, self._clients)
-        for share in shares:
-            share.coming += many
-            share.size += size
+    def _has_member_room(self, share: Share, size: int) -> bool:
+        """Whether `size` bytes more of a member may wait."""
+        return share.coming < self._per_member and share.size + size <= self._bytes_per_member
 
     def _join(self, entry: Coming, origin: Origin) -> None:
         """The same bytes wait already: this sender shares their fate."""
@@ -252,7 +253,10 @@ class Admission:
         """It no longer waits."""
         parsed, doubles = entry.parsed, self._doubles
         del self._coming[parsed.raw]
-        self._count(entry.origins[0], -1, -len(parsed.raw))
+        size = len(parsed.raw)
+        for share in entry.shares:
+            share.coming -= 1
+            share.size -= size
         if doubles and parsed.id in doubles:
             doubles[parsed.id] -= 1
             if not doubles[parsed.id]:

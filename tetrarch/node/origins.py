@@ -52,11 +52,15 @@ Origin = Submission | Passed
 class Coming:
     """Bytes that wait for their check, and all who sent them."""
 
-    __slots__ = ("origins", "parsed", "taken", "urgent")
+    __slots__ = ("origins", "parsed", "shares", "taken", "urgent")
 
-    def __init__(self, parsed: ParsedTransaction, origin: Origin, urgent: bool) -> None:
+    def __init__(
+        self, parsed: ParsedTransaction, origin: Origin, shares: tuple[Share, ...], urgent: bool
+    ) -> None:
         self.parsed = parsed
         self.origins: list[Origin] = [origin]
+        self.shares = shares
+        """Whose bounds it counts for while it waits."""
         self.urgent = urgent
         self.taken = False
         """Handed out for its check."""
