@@ -122,13 +122,18 @@ async def test_what_was_sent_before_closing_arrives() -> None:
         assert nodes[1].seen.received(0) == [b"%d" % number for number in range(1_000)]
 
 
-def ipv6_loopback() -> list[Address]:
-    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
-        return [Address("::1", 0)]
+def usable(host: str, family: socket.AddressFamily) -> list[Address]:
+    """The address, where this machine has such addresses and knows the name."""
+    with suppress(OSError), socket.create_server((host, 0), family=family):
+        return [Address(host, 0)]
     return []
 
 
-@pytest.mark.parametrize("listen", [LOOPBACK, Address("localhost", 0), *ipv6_loopback()], ids=str)
+@pytest.mark.parametrize(
+    "listen",
+    [LOOPBACK, *usable("localhost", socket.AF_INET), *usable("::1", socket.AF_INET6)],
+    ids=str,
+)
 @on_every_loop
 async def test_members_may_be_at_names_and_at_addresses_of_either_kind(listen: Address) -> None:
     async with cluster(2) as pair:
