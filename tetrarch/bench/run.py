@@ -82,6 +82,8 @@ class AuditSpeed(Struct, frozen=True):
     verdict: str
     share_of_limit: float
     """Transactions per second as a share of what all cores could verify."""
+    verify_us: float
+    """What a verification took on one core, just before."""
 
 
 class Figures(Struct, frozen=True):
@@ -158,6 +160,7 @@ class Figures(Struct, frozen=True):
                 "seconds": round(self.audit.seconds, 2),
                 "verdict": self.audit.verdict,
                 "share_of_limit": round(self.audit.share_of_limit, 4),
+                "verify_us": round(self.audit.verify_us, 2),
             }
         return sections
 
@@ -228,7 +231,7 @@ def measure(plan: Plan, directory: Path, tell: Tell) -> Figures:
         after = bench.usages()
         memory = run(_memory(bench)) if plan.memory else []
         rejoin = _rejoin(bench) if plan.rejoin else None
-        audit = _audit(bench, rates) if plan.audit else None
+        audit = _audit(bench) if plan.audit else None
     return Figures(plan, rates, single, load, before, after, client_cpu, size, memory, rejoin, audit)
 
 
@@ -268,11 +271,15 @@ def _rejoin(bench: _Bench) -> Rejoin:
     raise LoadFailed(f"{away.name} did not catch up within {CATCH_UP_SECONDS:g} s")
 
 
-def _audit(bench: _Bench, rates: Rates) -> AuditSpeed:
-    """Stop the network and audit one store at level full, as an auditor would."""
+def _audit(bench: _Bench) -> AuditSpeed:
+    """Stop the network and audit one store at level full, as an auditor would.
+
+    What the machine can verify is measured anew: in the minutes since the start its speed may have drifted.
+    """
     replica = bench.network.replicas[0]
     store = replica.directory / STORE
     bench.network.stop()
+    rates = measure_rates()
     started = time.perf_counter()
 
     def tell(progress: Progress) -> None:
@@ -281,4 +288,4 @@ def _audit(bench: _Bench, rates: Rates) -> AuditSpeed:
     report = audit_store(store, bench.genesis, Options(progress=tell))
     seconds = time.perf_counter() - started
     share = report.transactions / seconds / rates.verifications_per_second
-    return AuditSpeed(report.transactions, seconds, report.verdict.value, share)
+    return AuditSpeed(report.transactions, seconds, report.verdict.value, share, rates.verify_us)
