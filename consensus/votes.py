@@ -1,12 +1,15 @@
 """Votes on one slot: one per member, counted by what they say."""
 
 from collections.abc import Hashable
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 from crypto.roster import MemberId
 from crypto.signed import Signed
 
 M = TypeVar("M", bound=Hashable)
+
+_MEMBER = itemgetter(0)
 
 
 class Votes(Generic[M]):
@@ -16,6 +19,10 @@ class Votes(Generic[M]):
 
     def __init__(self) -> None:
         self._by_member: dict[MemberId, Signed[M]] = {}
+
+    def __len__(self) -> int:
+        """How many members voted, for whatever."""
+        return len(self._by_member)
 
     def add(self, vote: Signed[M]) -> Signed[M] | None:
         """Count `vote` unless its member voted before; returns an earlier vote that contradicts it."""
@@ -32,11 +39,13 @@ class Votes(Generic[M]):
 
     def matching(self, message: M) -> list[Signed[M]]:
         """Return the votes for exactly `message`, of distinct members, in ascending order."""
-        votes = [vote for vote in self._by_member.values() if vote.message == message]
-        return sorted(votes, key=lambda vote: vote.signer)
+        agreeing = [(member, vote) for member, vote in self._by_member.items() if vote.message == message]
+        return [vote for _, vote in sorted(agreeing, key=_MEMBER)]
 
     def leading(self, need: int) -> list[Signed[M]]:
         """Return the votes for the message that at least `need` members agree on, or nothing."""
+        if len(self._by_member) < need:
+            return []
         for vote in self._by_member.values():
             agreeing = self.matching(vote.message)
             if len(agreeing) >= need:

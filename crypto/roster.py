@@ -11,6 +11,7 @@ How many are enough is not decided here: thresholds come from the fault model (`
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Annotated, NewType
 
 from msgspec import Meta, Struct
@@ -71,18 +72,16 @@ class Roster(Struct, frozen=True):
 
     def signing_bytes(self, kind: str, body: bytes) -> bytes:
         """Return what a member signs: protocol, kind, chain, epoch, then the length-prefixed body."""
-        return b"".join(
-            (
-                tag(kind),
-                self.chain_id,
-                self.epoch.to_bytes(4, "big"),
-                len(body).to_bytes(4, "big"),
-                body,
-            )
-        )
+        return _binding(kind, self.chain_id, self.epoch) + len(body).to_bytes(4, "big") + body
 
     def require(self, members: Iterable[int], need: int) -> None:
         """Raise `CertificateError` unless `members` names at least `need` distinct members."""
         distinct = {member for member in members if 0 <= member < len(self.keys)}
         if len(distinct) < need:
             raise CertificateError(f"{len(distinct)} distinct members, {need} are needed")
+
+
+@lru_cache(maxsize=256)
+def _binding(kind: str, chain_id: ChainId, epoch: Epoch) -> bytes:
+    """What every statement of one kind begins with, in one epoch of one chain. Each vote asks for it."""
+    return tag(kind) + chain_id + epoch.to_bytes(4, "big")

@@ -32,13 +32,15 @@ class Tally(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     records: Annotated[int, Meta(ge=0)]
     total: Annotated[int, Meta(ge=0, lt=_SUM_MODULUS)]
 
-    def plus(self, stored: bytes) -> "Tally":
-        """Return the tally with a record more."""
-        return Tally(self.records + 1, (self.total + _number(stored)) % _SUM_MODULUS)
-
-    def minus(self, stored: bytes) -> "Tally":
-        """Return the tally with a record less."""
-        return Tally(self.records - 1, (self.total - _number(stored)) % _SUM_MODULUS)
+    def replaced(self, before: bytes | None, after: bytes | None) -> "Tally":
+        """Return the tally after a record sealed as `before` gave way to one sealed as `after`; `None`: no
+        record. Of both only the seal at the end is looked at."""
+        records, total = self.records, self.total
+        if before is not None:
+            records, total = records - 1, total - int.from_bytes(before[-SEAL_BYTES:], "big")
+        if after is not None:
+            records, total = records + 1, total + int.from_bytes(after[-SEAL_BYTES:], "big")
+        return Tally(records, total % _SUM_MODULUS)
 
     def sealed(self) -> bytes:
         """Return what is stored under `TALLY_KEY`."""
@@ -66,7 +68,7 @@ class EngineRecords:
         tally, votes = NOTHING, {}
         for family in (Family.VOTES, Family.ARCHIVE):
             for key, _, stored in store.sealed_rows(family):
-                tally = tally.plus(stored)
+                tally = tally.replaced(None, stored)
                 if family is Family.VOTES:
                     votes[key] = stored[-SEAL_BYTES:]
         noted = _noted(disk)
@@ -90,13 +92,13 @@ class EngineRecords:
         votes: dict[bytes, bytes | None] = {}
         for key, value in records:
             stored = None if value is None else seal(Family.VOTES, key, value)
-            tally = _replaced(tally, votes.get(key, self._votes.get(key)), stored)
+            tally = tally.replaced(votes.get(key, self._votes.get(key)), stored)
             votes[key] = stored and stored[-SEAL_BYTES:]
             changes.append((Family.VOTES, key, stored))
         kept: dict[bytes, bytes] = {}
         for key, value in archive:
             stored = seal(Family.ARCHIVE, key, value)
-            tally = _replaced(tally, kept.get(key) or self._disk.get(Family.ARCHIVE, key), stored)
+            tally = tally.replaced(kept.get(key) or self._disk.get(Family.ARCHIVE, key), stored)
             kept[key] = stored
             changes.append((Family.ARCHIVE, key, stored))
         changes.append((Family.META, TALLY_KEY, tally.sealed()))
@@ -110,16 +112,6 @@ class EngineRecords:
                 self._votes.pop(key, None)
             else:
                 self._votes[key] = stored
-
-
-def _replaced(tally: Tally, before: bytes | None, after: bytes | None) -> Tally:
-    if before is not None:
-        tally = tally.minus(before)
-    return tally if after is None else tally.plus(after)
-
-
-def _number(stored: bytes) -> int:
-    return int.from_bytes(stored[-SEAL_BYTES:], "big")
 
 
 def _noted(disk: KeyValue) -> Tally:

@@ -153,7 +153,7 @@ def on_prepare(state: State, signed: Signed[Prepare], _now: Now) -> Ignored | No
     message = signed.message
     if signed.signer == state.member:
         return Ignored.OWN
-    if signed.signer == primary_of(message.view, state.roster.n):
+    if signed.signer == primary_of(message.view, state.quorums.n):
         return Ignored.PRIMARY_PREPARE
     slot = _present_slot(state, message.view, message.sequence)
     if isinstance(slot, Ignored):
@@ -245,9 +245,12 @@ def _try_commit(state: State, slot: Slot) -> None:
     """Once prepared (a PRE-PREPARE and a quorum less one of PREPAREs by others), vote COMMIT."""
     if slot.voted_commit or not slot.voted_prepare or slot.pre_prepare is None or not state.active:
         return
+    need = state.quorums.quorum - 1
+    if len(slot.prepares) < need or not state.may_vote:
+        return
     message = slot.pre_prepare.message
     prepares = slot.prepares.matching(Prepare(message.view, message.sequence, message.digest))
-    if len(prepares) < state.quorums.quorum - 1 or not state.may_vote:
+    if len(prepares) < need:
         return
     slot.voted_commit = True
     slot.prepared = PreparedProof(slot.pre_prepare.envelope.bare, tuple(prepare.vote for prepare in prepares))

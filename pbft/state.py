@@ -164,7 +164,8 @@ class Outbox:
             self.evidence,
             self.archive,
         ):
-            items.clear()
+            if items:
+                items.clear()
         return ready
 
 
@@ -320,7 +321,7 @@ class State:
     @property
     def primary(self) -> MemberId:
         """The primary of the present view."""
-        return primary_of(self.view, self.roster.n)
+        return primary_of(self.view, self.quorums.n)
 
     @property
     def may_vote(self) -> bool:

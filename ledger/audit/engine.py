@@ -115,7 +115,7 @@ class RecordsAudit:
             try:
                 for key, stored in self._store.scan(family):
                     sealed = self._check_record(family, key, stored)
-                    found = found.plus(stored) if sealed and found is not None else None
+                    found = found.replaced(None, stored) if sealed and found is not None else None
                     if meter is not None:
                         meter.advance()
             except StoreChanged:

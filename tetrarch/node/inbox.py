@@ -37,9 +37,10 @@ class Inbox:
         self._limits = limits
         self._counters = counters
         self._decoder = FrameDecoder(BETWEEN_MEMBERS, MAX_FRAME_BYTES)
-        self._lanes: tuple[deque[Envelope], ...] = tuple(deque() for _ in range(members))
+        self._lanes: tuple[deque[tuple[Envelope, int]], ...] = tuple(deque() for _ in range(members))
+        """What waits of each member, in the order in which it came, and what it weighs."""
         self._work = [0] * members
-        """What waits in each lane weighs."""
+        """What waits in each lane weighs together."""
         self.waiting = 0
         """How many engine messages wait to be opened and verified."""
 
@@ -56,8 +57,9 @@ class Inbox:
         if len(lane) >= limits.messages_per_member or self._work[member] >= limits.message_work_per_member:
             self._counters.count("engine message: too many of one member")
             return None
-        lane.append(frame.envelope)
-        self._work[member] += weight(frame.envelope)
+        weighs = weight(frame.envelope)
+        lane.append((frame.envelope, weighs))
+        self._work[member] += weighs
         self.waiting += 1
         return None
 
@@ -87,10 +89,10 @@ class Inbox:
         for member, lane in enumerate(self._lanes):
             room, work = self._limits.messages_per_turn, self._limits.message_work_per_turn
             while lane and room and work > 0:
-                envelope = lane.popleft()
+                envelope, weighs = lane.popleft()
                 chunk.append(envelope)
                 room -= 1
-                work -= weight(envelope)
-                self._work[member] -= weight(envelope)
+                work -= weighs
+                self._work[member] -= weighs
         self.waiting -= len(chunk)
         return chunk

@@ -111,7 +111,8 @@ class Node:
         """When the timer rings, monotonic ms, while there is one."""
         self._sync_s = 0.0
         """How long syncs take, on average of the last ones."""
-        self._sync: asyncio.Future[None] | None = None
+        self._sync: Future[None] | None = None
+        """The one that runs in the thread."""
         self._counted: tuple[tuple[str, int], ...] = ()
         self._housekeepings = 0
         self._stopping = False
@@ -179,7 +180,7 @@ class Node:
         if self._timer is not None:
             self._timer.cancel()
         if self._sync is not None:
-            await asyncio.wait([self._sync])
+            await asyncio.wait([asyncio.wrap_future(self._sync)])
         if self._end.done() and self._end.result() == 0 and self._heart.failure is None:
             await self._sync_once_more()
         await self._network.close()
@@ -253,8 +254,8 @@ class Node:
         if self._sync_s <= QUICK_SYNC_S:
             self._sync_in_place()
         else:
-            self._sync = self._loop.run_in_executor(self._syncer, self._timed_sync)
-            self._sync.add_done_callback(self._synced)
+            loop, self._sync = self._loop, self._syncer.submit(self._timed_sync)
+            self._sync.add_done_callback(lambda sync: loop.call_soon_threadsafe(self._synced, sync))
 
     def _sync_in_place(self) -> None:
         try:
@@ -270,7 +271,7 @@ class Node:
         self._disk.sync()
         self._sync_s += (time.monotonic() - began - self._sync_s) / SYNCS_AVERAGED
 
-    def _synced(self, sync: "asyncio.Future[None]") -> None:
+    def _synced(self, sync: "Future[None]") -> None:
         self._sync = None
         error = sync.exception()
         if error is None:

@@ -250,7 +250,7 @@ def tally_anew(disk: KeyValue) -> None:
     tally = NOTHING
     for family in (Family.VOTES, Family.ARCHIVE):
         for _, stored in disk.scan(family):
-            tally = tally.plus(stored)
+            tally = tally.replaced(None, stored)
     disk.write([(Family.META, TALLY_KEY, tally.sealed())])
 
 
