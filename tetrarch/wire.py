@@ -21,7 +21,7 @@ against it. Nothing in a frame is believed because of the connection it came by.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Raw, Struct
 
@@ -31,6 +31,7 @@ from crypto.codec import StrictDecoder, encode
 from crypto.digest import DigestField
 from crypto.errors import CodecError
 from crypto.keys import SIGNATURE_BYTES
+from crypto.roster import MAX_MEMBERS
 from crypto.signed import Envelope, Kinds
 from ledger.application import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES
 from ledger.block import MAX_BLOCK_TRANSACTIONS, Block, Header
@@ -54,6 +55,9 @@ MAX_RANGE = 4096
 
 MAX_LEAVES = MAX_BLOCK_TRANSACTIONS
 """Leaves that a block's result tree may be said to have: far above any batch."""
+
+MAX_COUNTERS = 256
+"""Counts of what a replica ignored, in its StatusReply: our own reasons are some dozens."""
 
 MAX_REASON_CHARACTERS = 400
 """A reason for people, beside a refusal's code."""
@@ -169,7 +173,9 @@ class Refused(Frame, frozen=True):
 
     request: RequestField
     refusals: Envelope
-    reasons: tuple[Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS)], ...]
+    reasons: Annotated[
+        tuple[Annotated[str, Meta(max_length=MAX_REASON_CHARACTERS)], ...], Meta(max_length=MAX_SUBMIT)
+    ]
 
 
 class NotExecuted(Frame, frozen=True):
@@ -235,7 +241,7 @@ class Blocks(Frame, frozen=True):
 
     request: RequestField
     blocks: tuple[Block, ...]
-    attestations: tuple[Envelope, ...]
+    attestations: Annotated[tuple[Envelope, ...], Meta(max_length=MAX_RANGE)]
 
 
 class StatusReply(Frame, frozen=True):
@@ -259,9 +265,9 @@ class StatusReply(Frame, frozen=True):
     halted: str
     role: str
     """primary, backup, catching up, view change, marked, halted."""
-    peers: tuple[bool, ...]
+    peers: Annotated[tuple[bool, ...], Meta(max_length=MAX_MEMBERS)]
     """To whom it is connected, by member; itself counts as connected."""
-    ignored: tuple[tuple[str, int], ...]
+    ignored: Annotated[tuple[tuple[str, int], ...], Meta(max_length=MAX_COUNTERS)]
     resident_bytes: int
     uptime_ms: Annotated[int, Meta(ge=0, le=MAX_MILLIS)]
 
@@ -342,40 +348,61 @@ def pack(frame: Frame) -> bytes:
     return bytes((_NUMBERS[type(frame)],)) + encode(frame)
 
 
+_RawItems: TypeAlias = Annotated[tuple[Raw, ...], Meta(max_length=MAX_RANGE)]
+
+
 class _RawRange(Frame, frozen=True):
     first: HeightField
-    blocks: Annotated[tuple[Raw, ...], Meta(max_length=MAX_RANGE)]
+    blocks: _RawItems
+
+    def whole(self) -> Range:
+        return Range(self.first, _decoded(self.blocks))
 
 
-class _RangeDecoder:
-    """Decodes a Range block by block, up to the first that no correct member stores.
+class _RawBlocks(Frame, frozen=True):
+    request: RequestField
+    blocks: _RawItems
+    attestations: Annotated[tuple[Envelope, ...], Meta(max_length=MAX_RANGE)]
+
+    def whole(self) -> Blocks:
+        return Blocks(self.request, _decoded(self.blocks), self.attestations)
+
+
+def _decoded(raws: tuple[Raw, ...]) -> tuple[Block, ...]:
+    """Decode blocks one by one, up to the first that no correct member stores. Raises `CodecError`.
 
     Countless tiny items take more than ten times their bytes in memory, and seconds.
     """
-
-    def __init__(self, limit: int) -> None:
-        self._outer = StrictDecoder(_RawRange, limit)
-
-    def decode(self, data: bytes) -> Range:
-        """Return the frame in `data`. Raises `CodecError`."""
-        outer = self._outer.decode(data)
-        return Range(outer.first, tuple(self._block(bytes(raw)) for raw in outer.blocks))
-
-    @staticmethod
-    def _block(raw: bytes) -> Block:
-        block = stored_blocks.decode(raw)
+    found = []
+    for raw in raws:
+        block = stored_blocks.decode(bytes(raw))
         count = len(block.transactions)
         if len(block.results) != count or sum(map(len, block.transactions)) < SIGNATURE_BYTES * count:
             raise CodecError("a block whose transactions are none, or without their results")
-        return block
+        found.append(block)
+    return tuple(found)
+
+
+_RAW: Mapping[type[Frame], type[_RawRange | _RawBlocks]] = {Range: _RawRange, Blocks: _RawBlocks}
+
+
+class _ServedDecoder:
+    """Decodes a frame that holds blocks."""
+
+    def __init__(self, frame: type[Frame], limit: int) -> None:
+        self._outer: StrictDecoder[_RawRange | _RawBlocks] = StrictDecoder(_RAW[frame], limit)
+
+    def decode(self, data: bytes) -> Frame:
+        """Return the frame in `data`. Raises `CodecError`."""
+        return self._outer.decode(data).whole()
 
 
 class FrameDecoder:
     """Decodes the frames of one table, up to a limit in bytes."""
 
     def __init__(self, table: Mapping[int, type[Frame]], limit: int) -> None:
-        self._decoders: dict[int, StrictDecoder[Frame] | _RangeDecoder] = {
-            number: _RangeDecoder(limit) if frame is Range else StrictDecoder(frame, limit)
+        self._decoders: dict[int, StrictDecoder[Frame] | _ServedDecoder] = {
+            number: _ServedDecoder(frame, limit) if frame in _RAW else StrictDecoder(frame, limit)
             for number, frame in table.items()
         }
 
