@@ -10,24 +10,21 @@ Everything is called from one event loop's thread. An owner hears of a channel w
 
 import asyncio
 import ssl
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
 from network.bounds import Budget, ChannelLimits, Ending
 from network.errors import FramingError, MalformedFrame
 from network.framing import Framer
+from network.held import HeldFrames
 from network.options import tune
 from network.queue import FrameQueue
+from network.readbuffer import read_buffer
 from network.session import Session, SessionFailed
 from network.tally import Tally
 
 HEARTBEAT: Final = b"\x00"
 """A frame of this one byte says that its sender lives. No handler sees it, and none is sent as a message."""
-
-READ_BYTES: Final = 256 * 1024
-"""Read from a socket at a time: as much as asyncio does by itself, without a new buffer each time."""
 
 WRITE_BYTES: Final = 256 * 1024
 """Encrypted and handed to the transport at a time, and held there when the peer does not read: larger pieces
@@ -36,20 +33,6 @@ save nothing, and what is there can no longer be dropped for something newer."""
 MAX_UNSENT_BYTES: Final = 4 * WRITE_BYTES
 """More than our own writing can leave in the transport. TLS itself answers some records (RFC 8446, 4.6.3), so
 a peer that sends nothing else and reads nothing could make us keep ever more."""
-
-HELD_OVERHEAD: Final = 64
-"""Bytes reckoned for each held frame beside its own: what Python keeps for it."""
-
-
-class _ReadBuffer(threading.local):
-    """One for all channels of a thread: its event loop asks for it, fills it and hands it over without doing
-    anything in between. Loops in other threads do, since the interpreter's lock is released to read."""
-
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(READ_BYTES))
-
-
-_read_buffer: Final = _ReadBuffer()
 
 
 class ChannelOwner(Protocol):
@@ -106,11 +89,10 @@ class Channel(asyncio.BufferedProtocol):
         self._answers_heartbeats = answers_heartbeats
         self._weight = 0
         self._loop = asyncio.get_running_loop()
-        self._buffer = _read_buffer.view
+        self._buffer = read_buffer()
         self._transport: asyncio.Transport | None = None
         self._framer = Framer(limits.frame_bytes, limits.first_frame_bytes)
-        self._held: deque[bytes] = deque()
-        self._held_bytes = 0
+        self._held = HeldFrames()
         self._paused = False
         self._delivering = False
         self._reading = True
@@ -323,7 +305,6 @@ class Channel(asyncio.BufferedProtocol):
         if self.ending is not None:
             return
         self._held.extend(frames)
-        self._held_bytes += sum(map(len, frames)) + HELD_OVERHEAD * len(frames)
         self._read_or_not()
 
     def _deliver_held(self) -> None:
@@ -331,14 +312,12 @@ class Channel(asyncio.BufferedProtocol):
         if self._delivering:
             return
         while self._held and not self._paused and self.ending is None:
-            payload = self._held.popleft()
-            self._held_bytes -= len(payload) + HELD_OVERHEAD
-            self._hand_over((payload,))
+            self._hand_over((self._held.pop(),))
         self._read_or_not()
         self._weigh()
 
     def _read_or_not(self) -> None:
-        wanted = self._held_bytes <= self._limits.held_bytes
+        wanted = self._held.bytes <= self._limits.held_bytes
         transport = self._transport
         if wanted == self._reading or transport is None or transport.is_closing():
             return
@@ -351,7 +330,7 @@ class Channel(asyncio.BufferedProtocol):
     def _weigh(self) -> None:
         if self.ending is not None:
             return
-        weight = self._framer.buffered + self._held_bytes
+        weight = self._framer.buffered + self._held.bytes
         if self._weighs_queue:
             weight += self.queue.size
         difference = weight - self._weight
@@ -408,7 +387,6 @@ class Channel(asyncio.BufferedProtocol):
     def _release(self) -> None:
         """Give back what was kept at once, so that a full budget ends no more channels than it must."""
         self._held.clear()
-        self._held_bytes = 0
         self._budget.change(-self._weight)
         self._weight = 0
 

@@ -86,10 +86,9 @@ class Heart:
         limits: NodeLimits | None = None,
         deferred: bool = False,
     ) -> None:
-        limits = limits or NodeLimits()
-        members = identity.roster.n
+        members, limits, counters = identity.roster.n, limits or NodeLimits(), Counters()
         self.limits = limits
-        self.counters = Counters()
+        self.counters = counters
         self.engine = engine
         self.ledger = ledger
         self.failure: str | None = None
@@ -100,24 +99,14 @@ class Heart:
             genesis.chain_id, genesis.max_transaction_bytes, genesis.max_batch_transactions, verifier
         )
         self.verified = VerifiedSignatures(checker, limits.verified_signatures)
-        self._inbox = Inbox(door, self.verified, members, limits, self.counters)
-        waits = Waits(limits, self.counters)
-        self._admission = Admission(genesis, ledger, engine, waits, limits, self.counters)
-        self._catch_up = CatchUp(limits, self.counters)
-        self._serving = Serving(ledger, engine, self._admission.pooled, members, limits, self.counters)
-        self.reporter = Reporter(genesis, identity.member, engine, ledger, self._catch_up, self.counters)
-        self._gateway = Gateway(
-            genesis,
-            identity,
-            ledger,
-            engine,
-            self._admission,
-            waits,
-            self.reporter.reply,
-            limits,
-            self.counters,
-        )
-        self._waits = waits
+        self._inbox = Inbox(door, self.verified, members, limits, counters)
+        self._waits = waits = Waits(limits, counters)
+        self._admission = admission = Admission(genesis, ledger, engine, waits, limits, counters)
+        self._catch_up = CatchUp(limits, counters)
+        self._serving = Serving(ledger, engine, admission.pooled, members, limits, counters)
+        self.reporter = Reporter(genesis, identity.member, engine, ledger, self._catch_up, counters)
+        status = self.reporter.reply
+        self._gateway = Gateway(genesis, identity, ledger, engine, admission, waits, status, limits, counters)
         self._shares = tuple(Share() for _ in range(members))
         self._bodies: list[tuple[MemberId, Bodies]] = []
         self._ranges: list[tuple[MemberId, Range]] = []
