@@ -12,7 +12,7 @@ import pytest
 
 from crypto.batch import Millis
 from pbft import Limits, Tuning
-from tests.pbft.liars import LyingCluster
+from tests.pbft.lying_cluster import LyingCluster
 
 SEEDS = 6
 HEALING_MS = 240_000

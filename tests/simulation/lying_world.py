@@ -18,9 +18,8 @@ from crypto.attestation import Attestation, Height, attest, attested
 from crypto.batch import Millis, TxId, batch_digest, transaction_root
 from crypto.codec import encode
 from crypto.digest import Digest, digest
-from crypto.errors import CryptoError
 from crypto.roster import MemberId
-from crypto.signed import Certificate, Envelope, Vote, envelope_check
+from crypto.signed import Certificate, Envelope, Vote
 from ledger.block import Block, Header, block_hash, result_leaf
 from ledger.transaction import parse_transaction, transaction_id
 from network.simulated import MILLISECOND
@@ -28,9 +27,9 @@ from pbft import Limits, Pbft
 from pbft.messages import Commit, View
 from pbft.state import MAX_EVIDENCE, MAX_STASH
 from tests.pbft.liars import HUGE, MOODS, Liar, Memory
+from tests.simulation.checking_client import CheckingClient
 from tests.simulation.world import CLIENT, Client, Replica, World
 from tests.tetrarch.node.support import KEYS, WALL, spoiled
-from tetrarch.client.proof import ReplicaFault, check_results
 from tetrarch.engines import ordering
 from tetrarch.node.effects import Effects
 from tetrarch.node.heart import Heart
@@ -234,42 +233,6 @@ class LyingReplica(Replica):
             tx_id = dice.choice(list(world.client.open))
             world.network.send(self.member, CLIENT, pack(self.invented_results(dice.randint(1, 50), tx_id)))
         world.at(dice.randint(1, 4 * world.pause), self.speak)
-
-
-class CheckingClient(Client):
-    """Believes what a real client does, and keeps with each result by what block hash."""
-
-    world: "LyingWorld"
-
-    def __init__(self, world: "LyingWorld") -> None:
-        super().__init__(world)
-        self.trust = TrustRoot.of(world.genesis)
-        self.results: dict[tuple[int, bytes], dict[TxId, bytes]] = {}
-        self.told: dict[TxId, bytes] = {}
-        """What it was told of each transaction when it believed."""
-        self.refused = 0
-
-    def deliver(self, member, frame: bytes) -> None:
-        message = self.frames.decode(frame)
-        if not isinstance(message, Results | Attested):
-            return
-        try:
-            check = envelope_check(self.world.roster, message.attestation)
-            if message.attestation.signer != member or self.world.checker.check([check]) != [True]:
-                raise ReplicaFault("signature", "")
-            if isinstance(message, Results):
-                check_results(self.trust, message)
-        except (CryptoError, ReplicaFault):
-            self.refused += 1
-            return
-        said = attested(message.attestation)
-        key = (int(said.height), bytes(said.block_hash))
-        if isinstance(message, Results):
-            entries = {entry.tx_id: entry.result for entry in message.entries}
-            self.results.setdefault(key, {}).update(entries)
-        super().deliver(member, frame)
-        if len(self.attested[key]) >= self.world.weak:
-            self.told |= self.results.pop(key, {})
 
 
 class LyingWorld(World):

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from network.simulated import LinkPolicy
-from tests.simulation.lying_world import CheckingClient, LyingWorld
+from tests.simulation.checking_client import CheckingClient
+from tests.simulation.lying_world import LyingWorld
 from tests.simulation.test_mixed_faults import Schedule, campaign
 
 SEEDS = 24
