@@ -12,7 +12,8 @@ from crypto.roster import MemberId
 from ledger.genesis import Genesis
 from tetrarch.client.states import ReplicaStatus
 from tetrarch.client.transport import Dialer
-from tetrarch.wire import TO_CLIENTS, AskStatus, FrameDecoder, StatusReply, pack
+from tetrarch.decoding import FrameDecoder
+from tetrarch.wire import TO_CLIENTS, AskStatus, StatusReply, pack
 
 ANSWER_SECONDS: Final = 3.0
 """How long one replica may take to be dialled and to answer; it takes some ms unless its machine is busy."""

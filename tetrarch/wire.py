@@ -21,21 +21,18 @@ against it. Nothing in a frame is believed because of the connection it came by.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Struct
 
 from crypto.attestation import HeightField
 from crypto.batch import MAX_MILLIS, MillisField, TxIdField
-from crypto.codec import StrictDecoder, encode
+from crypto.codec import encode
 from crypto.digest import DigestField
-from crypto.errors import CodecError
-from crypto.keys import SIGNATURE_BYTES
 from crypto.roster import MAX_MEMBERS
 from crypto.signed import Envelope, Kinds
 from ledger.application import MAX_ANSWER_BYTES, MAX_QUESTION_BYTES
 from ledger.block import MAX_BLOCK_TRANSACTIONS, Block, Header
-from ledger.block import blocks as stored_blocks
 from ledger.state.nodes import MAX_KEY_BYTES
 
 MAX_FRAME_BYTES = 48 * 1024 * 1024
@@ -346,71 +343,3 @@ _NUMBERS = {
 def pack(frame: Frame) -> bytes:
     """Return the bytes of `frame`: its type, then its canonical body."""
     return bytes((_NUMBERS[type(frame)],)) + encode(frame)
-
-
-_RawItems: TypeAlias = Annotated[tuple[Raw, ...], Meta(max_length=MAX_RANGE)]
-
-
-class _RawRange(Frame, frozen=True):
-    first: HeightField
-    blocks: _RawItems
-
-    def whole(self) -> Range:
-        return Range(self.first, _decoded(self.blocks))
-
-
-class _RawBlocks(Frame, frozen=True):
-    request: RequestField
-    blocks: _RawItems
-    attestations: Annotated[tuple[Envelope, ...], Meta(max_length=MAX_RANGE)]
-
-    def whole(self) -> Blocks:
-        return Blocks(self.request, _decoded(self.blocks), self.attestations)
-
-
-def _decoded(raws: tuple[Raw, ...]) -> tuple[Block, ...]:
-    """Decode blocks one by one, up to the first that no correct member stores. Raises `CodecError`.
-
-    Countless tiny items take more than ten times their bytes in memory, and seconds.
-    """
-    found = []
-    for raw in raws:
-        block = stored_blocks.decode(bytes(raw))
-        count = len(block.transactions)
-        if len(block.results) != count or sum(map(len, block.transactions)) < SIGNATURE_BYTES * count:
-            raise CodecError("a block whose transactions are none, or without their results")
-        found.append(block)
-    return tuple(found)
-
-
-_RAW: Mapping[type[Frame], type[_RawRange | _RawBlocks]] = {Range: _RawRange, Blocks: _RawBlocks}
-
-
-class _ServedDecoder:
-    """Decodes a frame that holds blocks."""
-
-    def __init__(self, frame: type[Frame], limit: int) -> None:
-        self._outer: StrictDecoder[_RawRange | _RawBlocks] = StrictDecoder(_RAW[frame], limit)
-
-    def decode(self, data: bytes) -> Frame:
-        """Return the frame in `data`. Raises `CodecError`."""
-        return self._outer.decode(data).whole()
-
-
-class FrameDecoder:
-    """Decodes the frames of one table, up to a limit in bytes."""
-
-    def __init__(self, table: Mapping[int, type[Frame]], limit: int) -> None:
-        self._decoders: dict[int, StrictDecoder[Frame] | _ServedDecoder] = {
-            number: _ServedDecoder(frame, limit) if frame in _RAW else StrictDecoder(frame, limit)
-            for number, frame in table.items()
-        }
-
-    def decode(self, data: bytes) -> Frame:
-        """Return the frame in `data`. Raises `CodecError`."""
-        if not data:
-            raise CodecError("an empty frame")
-        decoder = self._decoders.get(data[0])
-        if decoder is None:
-            raise CodecError(f"unknown frame type {data[0]}")
-        return decoder.decode(data[1:])

@@ -30,6 +30,7 @@ from tests.pbft.liars import HUGE, MOODS, Liar, Memory
 from tests.simulation.checking_client import CheckingClient
 from tests.simulation.world import CLIENT, Client, Replica, World
 from tests.tetrarch.node.support import KEYS, WALL, spoiled
+from tetrarch.decoding import FrameDecoder
 from tetrarch.engines import ordering
 from tetrarch.node.effects import Effects
 from tetrarch.node.heart import Heart
@@ -45,7 +46,6 @@ from tetrarch.wire import (
     EngineMessage,
     Entry,
     Frame,
-    FrameDecoder,
     Range,
     Results,
     pack,

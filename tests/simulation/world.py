@@ -22,12 +22,13 @@ from ledger.transaction import transaction_id
 from network.simulated import MILLISECOND, SECOND, LinkPolicy, SimulatedNetwork, Tailed, Timer, VirtualClock
 from pbft import Tuning
 from tests.tetrarch.node.support import KEYS, WALL, make_genesis, transaction
+from tetrarch.decoding import FrameDecoder
 from tetrarch.engines import ordering
 from tetrarch.node.durability import GroupSync
 from tetrarch.node.effects import ConnectionId, Effects
 from tetrarch.node.gateway import Identity
 from tetrarch.node.heart import Heart
-from tetrarch.wire import MAX_FRAME_BYTES, TO_CLIENTS, Attested, FrameDecoder, Results, Submit, pack
+from tetrarch.wire import MAX_FRAME_BYTES, TO_CLIENTS, Attested, Results, Submit, pack
 
 CLIENT = "client"
 CONNECTION = ConnectionId(1)

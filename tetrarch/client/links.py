@@ -22,7 +22,8 @@ from tetrarch.client.tuning import (
     STEADY_SECONDS,
     Tuning,
 )
-from tetrarch.wire import Frame, FrameDecoder, pack
+from tetrarch.decoding import FrameDecoder
+from tetrarch.wire import Frame, pack
 
 
 class Reader(Protocol):

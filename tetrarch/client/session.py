@@ -29,6 +29,7 @@ from tetrarch.client.proof import (
 from tetrarch.client.transport import Dialer
 from tetrarch.client.tuning import Tuning
 from tetrarch.client.witnesses import Witnesses
+from tetrarch.decoding import FrameDecoder
 from tetrarch.errors import ForkDetected, NotEnoughReplies, TetrarchError, Unreachable
 from tetrarch.trust import TrustRoot
 from tetrarch.wire import (
@@ -37,7 +38,6 @@ from tetrarch.wire import (
     Attested,
     Expired,
     Frame,
-    FrameDecoder,
     Refused,
     Results,
 )

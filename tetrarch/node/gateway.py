@@ -24,6 +24,7 @@ from ledger.genesis import Genesis
 from ledger.ledger import Executed, Ledger
 from ledger.refusals import RefusalCode
 from ledger.transaction import ParsedTransaction, parse_transaction
+from tetrarch.decoding import FrameDecoder
 from tetrarch.node.admission import Admission
 from tetrarch.node.attester import Attester
 from tetrarch.node.blockstream import Blockstream
@@ -46,7 +47,6 @@ from tetrarch.wire import (
     Attested,
     Expired,
     Frame,
-    FrameDecoder,
     NotExecuted,
     Pending,
     ReadReply,

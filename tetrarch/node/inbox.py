@@ -11,11 +11,12 @@ from typing import Any
 from crypto.errors import CryptoError
 from crypto.roster import MemberId
 from crypto.signed import Envelope, Signed
+from tetrarch.decoding import FrameDecoder
 from tetrarch.engines import Door
 from tetrarch.node.effects import Counters
 from tetrarch.node.limits import NodeLimits
 from tetrarch.node.verified import VerifiedSignatures
-from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, EngineMessage, Frame, FrameDecoder
+from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, EngineMessage, Frame
 
 
 def weight(envelope: Envelope) -> int:

@@ -29,6 +29,7 @@ from ledger.transaction import ParsedTransaction, parse_transaction
 from tests.ledger.chain_maker import CLIENT_KEY, START, genesis_of, key_of
 from tetrarch.client.async_client import AsyncClient
 from tetrarch.client.tuning import Tuning
+from tetrarch.decoding import FrameDecoder
 from tetrarch.node.proven import Proven
 from tetrarch.trust import TrustRoot
 from tetrarch.wire import (
@@ -45,7 +46,6 @@ from tetrarch.wire import (
     Blocks,
     Expired,
     Frame,
-    FrameDecoder,
     NoAnswer,
     NotExecuted,
     Pending,

@@ -13,7 +13,8 @@ from tests.tetrarch.client.running import run, until
 from tetrarch.client.links import Link
 from tetrarch.client.proof import ReplicaFault
 from tetrarch.client.tuning import Tuning
-from tetrarch.wire import TO_CLIENTS, AskStatus, Frame, FrameDecoder, Pending, Unknown, pack
+from tetrarch.decoding import FrameDecoder
+from tetrarch.wire import TO_CLIENTS, AskStatus, Frame, Pending, Unknown, pack
 
 
 class Line:

@@ -30,11 +30,12 @@ from ledger.genesis import Genesis, GenesisMember
 from ledger.keyvalue import KeyValue, MemoryKeyValue
 from ledger.ledger import Ledger
 from ledger.transaction import sign_transaction, transaction_id
+from tetrarch.decoding import FrameDecoder
 from tetrarch.node.effects import ConnectionId, Effects
 from tetrarch.node.gateway import Identity
 from tetrarch.node.heart import Heart
 from tetrarch.node.limits import NodeLimits
-from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, TO_CLIENTS, Frame, FrameDecoder, pack
+from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, TO_CLIENTS, Frame, pack
 
 WALL = 1_800_000_000_000
 CLIENT = SigningKey(b"\x63" * 32)

@@ -11,12 +11,13 @@ from ledger.errors import CorruptStore, DiskFull
 from ledger.keyvalue import MemoryKeyValue
 from network.address import Address
 from tests.tetrarch.node.support import KEYS, make_genesis, transaction
+from tetrarch.decoding import FrameDecoder
 from tetrarch.node.effects import ConnectionId, Event
 from tetrarch.node.logs import Log
 from tetrarch.node.settings import NodeSettings
 from tetrarch.node.shell import Node, clocks, compose
 from tetrarch.node.sockets import Handler
-from tetrarch.wire import TO_CLIENTS, AskStatus, Frame, FrameDecoder, Results, StatusReply, Submit, pack
+from tetrarch.wire import TO_CLIENTS, AskStatus, Frame, Results, StatusReply, Submit, pack
 
 _decoder = FrameDecoder(TO_CLIENTS, 10**7)
 DEADLINE_S = 20

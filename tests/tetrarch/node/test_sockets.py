@@ -14,6 +14,7 @@ from ledger.keyvalue import RocksKeyValue
 from network.dial import ClientConnection
 from network.tcp import Address
 from tests.tetrarch.node.support import KEYS, transaction
+from tetrarch.decoding import FrameDecoder
 from tetrarch.node.logs import Log
 from tetrarch.node.settings import NodeSettings
 from tetrarch.node.shell import Node, clocks, compose
@@ -25,7 +26,6 @@ from tetrarch.wire import (
     Attested,
     Blocks,
     Frame,
-    FrameDecoder,
     Results,
     StatusReply,
     Submit,

@@ -14,13 +14,13 @@ from crypto.roster import Epoch, MemberId
 from crypto.signed import Envelope
 from ledger.block import Block
 from tests.tetrarch.node.support import chain
+from tetrarch.decoding import FrameDecoder
 from tetrarch.wire import (
     BETWEEN_MEMBERS,
     MAX_FRAME_BYTES,
     TO_CLIENTS,
     Blocks,
     Frame,
-    FrameDecoder,
     Range,
     Refused,
     StatusReply,
