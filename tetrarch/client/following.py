@@ -29,7 +29,7 @@ from ledger.transaction import MAX_TRANSACTION_BYTES, parse_transaction
 from tetrarch.client.links import Link
 from tetrarch.client.proof import ReplicaFault, check_block
 from tetrarch.client.reading import height_of
-from tetrarch.client.session import FIRST_PAUSE, LONGEST_PAUSE, Session, first_to_satisfy
+from tetrarch.client.session import FIRST_PAUSE, Session, first_to_satisfy, longer
 from tetrarch.errors import VerificationError
 from tetrarch.wire import AskBlocks, Blocks
 
@@ -86,7 +86,7 @@ async def follow(session: Session, from_height: int) -> AsyncIterator[BlockEvent
             # Nothing new there, or it is silent, or lies: the next one may know more.
             place += 1
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = longer(pause)
 
 
 async def _fetch(session: Session, link: Link, height: Height, parent: Digest | None) -> list[Block]:

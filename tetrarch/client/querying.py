@@ -23,7 +23,7 @@ from tetrarch.client.links import Link
 from tetrarch.client.outcome import Payload, payload_bytes
 from tetrarch.client.proof import ReplicaFault
 from tetrarch.client.reading import height_of
-from tetrarch.client.session import FIRST_PAUSE, LONGEST_PAUSE, Session
+from tetrarch.client.session import Session, longer
 from tetrarch.errors import NotEnoughReplies, Rejected
 from tetrarch.wire import AskQuery, NoAnswer, QueryReply, Unknown
 
@@ -119,7 +119,7 @@ async def query(session: Session, question: Payload, min_height: int, deadline: 
     pause, first = 0.0, session.trust.acceptance
     while loop.time() + pause < deadline:
         await asyncio.sleep(pause)
-        pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+        pause = longer(pause)
         await session.connect(deadline)
         patience = min(session.tuning.answer_ms / 1000, deadline - loop.time())
         # Who was silent when last asked comes last: it would be waited for.

@@ -48,6 +48,11 @@ FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 0.5
 
 
+def longer(pause: float) -> float:
+    """Return the pause (s) that follows `pause`: twice as long, from `FIRST_PAUSE` up to `LONGEST_PAUSE`."""
+    return min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+
+
 class Answer:
     """Results that came as an answer, checked: the frame, the proof, and who attests the block."""
 
@@ -193,7 +198,7 @@ class Session:
             if not self._decided(attestations):
                 # The others may not have executed this block yet.
                 await asyncio.sleep(min(pause, max(deadline - loop.time(), 0.0)))
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause = longer(pause)
         return True
 
     def _decided(self, attestations: Attestations) -> bool:
@@ -248,7 +253,7 @@ class Turns:
             if loop.time() + self._pause >= self._deadline:
                 return None
             await asyncio.sleep(self._pause)
-            self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+            self._pause = longer(self._pause)
             await self._session.connect(self._deadline)
             self._round = self._session.links.in_turn()
 
