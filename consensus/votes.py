@@ -1,15 +1,12 @@
 """Votes on one slot: one per member, counted by what they say."""
 
 from collections.abc import Hashable
-from operator import itemgetter
 from typing import Generic, TypeVar
 
 from crypto.roster import MemberId
 from crypto.signed import Signed
 
 M = TypeVar("M", bound=Hashable)
-
-_MEMBER = itemgetter(0)
 
 
 class Votes(Generic[M]):
@@ -39,8 +36,8 @@ class Votes(Generic[M]):
 
     def matching(self, message: M) -> list[Signed[M]]:
         """Return the votes for exactly `message`, of distinct members, in ascending order."""
-        agreeing = [(member, vote) for member, vote in self._by_member.items() if vote.message == message]
-        return [vote for _, vote in sorted(agreeing, key=_MEMBER)]
+        votes = self._by_member
+        return [votes[member] for member in sorted(m for m, vote in votes.items() if vote.message == message)]
 
     def leading(self, need: int) -> list[Signed[M]]:
         """Return the votes for the message that at least `need` members agree on, or nothing."""

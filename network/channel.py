@@ -317,7 +317,7 @@ class Channel(asyncio.BufferedProtocol):
         self._weigh()
 
     def _read_or_not(self) -> None:
-        wanted = self._held.bytes <= self._limits.held_bytes
+        wanted = self._held.size <= self._limits.held_bytes
         transport = self._transport
         if wanted == self._reading or transport is None or transport.is_closing():
             return
@@ -330,7 +330,7 @@ class Channel(asyncio.BufferedProtocol):
     def _weigh(self) -> None:
         if self.ending is not None:
             return
-        weight = self._framer.buffered + self._held.bytes
+        weight = self._framer.buffered + self._held.size
         if self._weighs_queue:
             weight += self.queue.size
         difference = weight - self._weight

@@ -11,12 +11,12 @@ HELD_OVERHEAD: Final = 64
 class HeldFrames:
     """A queue that knows its size. Without a bound of its own: who holds too much reads no more."""
 
-    __slots__ = ("_frames", "bytes")
+    __slots__ = ("_frames", "size")
 
     def __init__(self) -> None:
         self._frames: deque[bytes] = deque()
-        self.bytes = 0
-        """What they keep. To be read only."""
+        self.size = 0
+        """How many bytes they keep. To be read only."""
 
     def __bool__(self) -> bool:
         return bool(self._frames)
@@ -24,15 +24,15 @@ class HeldFrames:
     def extend(self, frames: Sequence[bytes]) -> None:
         """Hold more."""
         self._frames.extend(frames)
-        self.bytes += sum(map(len, frames)) + HELD_OVERHEAD * len(frames)
+        self.size += sum(map(len, frames)) + HELD_OVERHEAD * len(frames)
 
     def pop(self) -> bytes:
         """Take out the one that came first. Raises `IndexError` where there is none."""
         payload = self._frames.popleft()
-        self.bytes -= len(payload) + HELD_OVERHEAD
+        self.size -= len(payload) + HELD_OVERHEAD
         return payload
 
     def clear(self) -> None:
         """Forget all."""
         self._frames.clear()
-        self.bytes = 0
+        self.size = 0

@@ -9,10 +9,9 @@ from crypto.attestation import HeightField
 from crypto.codec import StrictDecoder
 from crypto.errors import CodecError
 from crypto.keys import SIGNATURE_BYTES
-from crypto.signed import Envelope
 from ledger.block import Block
 from ledger.block import blocks as stored_blocks
-from tetrarch.wire import MAX_RANGE, Blocks, Frame, Range, RequestField
+from tetrarch.wire import MAX_RANGE, AttestationsField, Blocks, Frame, Range, RequestField
 
 _RawItems: TypeAlias = Annotated[tuple[Raw, ...], Meta(max_length=MAX_RANGE)]
 
@@ -28,7 +27,7 @@ class _RawRange(Frame, frozen=True):
 class _RawBlocks(Frame, frozen=True):
     request: RequestField
     blocks: _RawItems
-    attestations: Annotated[tuple[Envelope, ...], Meta(max_length=MAX_RANGE)]
+    attestations: AttestationsField
 
     def whole(self) -> Blocks:
         return Blocks(self.request, _decoded(self.blocks), self.attestations)
@@ -50,13 +49,15 @@ def _decoded(raws: tuple[Raw, ...]) -> tuple[Block, ...]:
 
 
 _RAW: Mapping[type[Frame], type[_RawRange | _RawBlocks]] = {Range: _RawRange, Blocks: _RawBlocks}
+"""Frames that hold blocks, and how they look before their blocks are decoded."""
 
 
 class _ServedDecoder:
-    """Decodes a frame that holds blocks."""
+    """Decodes a frame that holds blocks; errors call it `name`."""
 
-    def __init__(self, frame: type[Frame], limit: int) -> None:
-        self._outer: StrictDecoder[_RawRange | _RawBlocks] = StrictDecoder(_RAW[frame], limit)
+    def __init__(self, raw: type[_RawRange | _RawBlocks], limit: int, name: str) -> None:
+        self._outer: StrictDecoder[_RawRange | _RawBlocks] = StrictDecoder(raw, limit)
+        self._outer.name = name
 
     def decode(self, data: bytes) -> Frame:
         """Return the frame in `data`. Raises `CodecError`."""
@@ -68,7 +69,9 @@ class FrameDecoder:
 
     def __init__(self, table: Mapping[int, type[Frame]], limit: int) -> None:
         self._decoders: dict[int, StrictDecoder[Frame] | _ServedDecoder] = {
-            number: _ServedDecoder(frame, limit) if frame in _RAW else StrictDecoder(frame, limit)
+            number: _ServedDecoder(raw, limit, frame.__name__)
+            if (raw := _RAW.get(frame)) is not None
+            else StrictDecoder(frame, limit)
             for number, frame in table.items()
         }
 

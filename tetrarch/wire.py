@@ -45,10 +45,11 @@ MAX_SUBMIT = 2000
 """Transactions in one Submit."""
 
 MAX_FETCH_IDS = 4000
-"""Ids in one AskBodies: more than any batch holds."""
+"""Ids in one AskBodies, and transactions in any batch."""
 
 MAX_RANGE = 4096
-"""Blocks that one AskRange or AskBlocks may name; answers are cut by bytes anyway."""
+"""Blocks that one AskRange or AskBlocks may name, and blocks or attestations in one answer; by bytes it is
+cut anyway."""
 
 MAX_LEAVES = MAX_BLOCK_TRANSACTIONS
 """Leaves that a block's result tree may be said to have: far above any batch."""
@@ -58,6 +59,8 @@ MAX_COUNTERS = 256
 
 MAX_REASON_CHARACTERS = 400
 """A reason for people, beside a refusal's code."""
+
+AttestationsField = Annotated[tuple[Envelope, ...], Meta(max_length=MAX_RANGE)]
 
 RequestField = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """Chosen by the client, repeated in the answer."""
@@ -141,8 +144,8 @@ class Results(Frame, frozen=True):
     attestation: Envelope
     header: Header
     size: Annotated[int, Meta(ge=0, le=MAX_LEAVES)]
-    entries: tuple[Entry, ...]
-    proof: tuple[DigestField, ...]
+    entries: Annotated[tuple[Entry, ...], Meta(max_length=MAX_FETCH_IDS)]
+    proof: Annotated[tuple[DigestField, ...], Meta(max_length=MAX_FETCH_IDS)]
 
 
 class Attested(Frame, frozen=True):
@@ -237,8 +240,8 @@ class Blocks(Frame, frozen=True):
     """Blocks or attestations, ascending and without gaps, from the height asked for. Empty: none yet."""
 
     request: RequestField
-    blocks: tuple[Block, ...]
-    attestations: Annotated[tuple[Envelope, ...], Meta(max_length=MAX_RANGE)]
+    blocks: Annotated[tuple[Block, ...], Meta(max_length=MAX_RANGE)]
+    attestations: AttestationsField
 
 
 class StatusReply(Frame, frozen=True):
@@ -299,7 +302,7 @@ class Range(Frame, frozen=True):
     """Stored blocks with certificates, ascending, without gaps, from the height asked for."""
 
     first: HeightField
-    blocks: tuple[Block, ...]
+    blocks: Annotated[tuple[Block, ...], Meta(max_length=MAX_RANGE)]
 
 
 statement_kinds = Kinds({"refusal": Refusals, "not-executed": NotExecuted})

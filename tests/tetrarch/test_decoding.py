@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from crypto.attestation import Height
-from crypto.batch import Millis
+from crypto.batch import Millis, TxId
+from crypto.digest import Digest
 from crypto.errors import CodecError
 from crypto.keys import Signature
 from crypto.roster import Epoch, MemberId
@@ -20,9 +21,11 @@ from tetrarch.wire import (
     MAX_FRAME_BYTES,
     TO_CLIENTS,
     Blocks,
+    Entry,
     Frame,
     Range,
     Refused,
+    Results,
     StatusReply,
     pack,
 )
@@ -30,6 +33,7 @@ from tetrarch.wire import (
 MIB = 1024 * 1024
 MANY = 200_000
 
+HEADER = chain(1)[1][0].header
 ENVELOPE = Envelope("kind", Epoch(0), MemberId(0), b"", Signature(bytes(64)))
 STATUS = StatusReply(
     request=1,
@@ -89,8 +93,7 @@ def require_cheap_refusal(table: Table, data: bytes) -> None:
 def test_blocks_of_countless_tiny_items_are_refused_before_they_take_much_memory(
     count: tuple[int, int], frame: Callable[..., Frame], table: Table
 ) -> None:
-    header = chain(1)[1][0].header
-    block = Block(header, (b"tx",) * count[0], (b"ok",) * count[1], b"")
+    block = Block(HEADER, (b"tx",) * count[0], (b"ok",) * count[1], b"")
     require_cheap_refusal(table, pack(frame(*(block,) * 20)))
 
 
@@ -99,10 +102,12 @@ def test_blocks_of_countless_tiny_items_are_refused_before_they_take_much_memory
     [
         Refused(1, ENVELOPE, ("",) * 20 * MANY),
         Blocks(1, (), (ENVELOPE,) * MANY),
+        Results(1, ENVELOPE, HEADER, 1, (Entry(0, TxId(bytes(32)), b""),) * MANY, ()),
+        Results(1, ENVELOPE, HEADER, 1, (), (Digest(bytes(32)),) * MANY),
         replace(STATUS, peers=(True,) * 20 * MANY),
         replace(STATUS, ignored=(("", 1),) * 10 * MANY),
     ],
-    ids=["reasons", "attestations", "peers", "counts"],
+    ids=["reasons", "attestations", "results", "hashes", "peers", "counts"],
 )
 def test_no_answer_to_a_client_has_countless_tiny_items(frame: Frame) -> None:
     require_cheap_refusal(TO_CLIENTS, pack(frame))

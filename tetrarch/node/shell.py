@@ -111,8 +111,9 @@ class Node:
         """When the timer rings, monotonic ms, while there is one."""
         self._sync_s = 0.0
         """How long syncs take, on average of the last ones."""
-        self._sync: Future[None] | None = None
-        """The one that runs in the thread."""
+        self._no_sync = asyncio.Event()
+        """Set unless a sync runs in the thread, or its end is not seen to yet."""
+        self._no_sync.set()
         self._counted: tuple[tuple[str, int], ...] = ()
         self._housekeepings = 0
         self._stopping = False
@@ -179,8 +180,7 @@ class Node:
         self._stopping = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._sync is not None:
-            await asyncio.wait([asyncio.wrap_future(self._sync)])
+        await self._no_sync.wait()
         if self._end.done() and self._end.result() == 0 and self._heart.failure is None:
             await self._sync_once_more()
         await self._network.close()
@@ -254,8 +254,9 @@ class Node:
         if self._sync_s <= QUICK_SYNC_S:
             self._sync_in_place()
         else:
-            loop, self._sync = self._loop, self._syncer.submit(self._timed_sync)
-            self._sync.add_done_callback(lambda sync: loop.call_soon_threadsafe(self._synced, sync))
+            self._no_sync.clear()
+            loop, sync = self._loop, self._syncer.submit(self._timed_sync)
+            sync.add_done_callback(lambda done: loop.call_soon_threadsafe(self._synced, done))
 
     def _sync_in_place(self) -> None:
         try:
@@ -272,7 +273,7 @@ class Node:
         self._sync_s += (time.monotonic() - began - self._sync_s) / SYNCS_AVERAGED
 
     def _synced(self, sync: "Future[None]") -> None:
-        self._sync = None
+        self._no_sync.set()
         error = sync.exception()
         if error is None:
             self._send(self._order.finished())

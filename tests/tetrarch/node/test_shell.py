@@ -1,6 +1,7 @@
 """The shell around the heart: one turn for many frames, sends after the sync, clean stops, loud faults."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ledger.keyvalue import MemoryKeyValue
 from network.address import Address
 from tests.tetrarch.node.support import KEYS, make_genesis, transaction
 from tetrarch.decoding import FrameDecoder
+from tetrarch.node import shell
 from tetrarch.node.effects import ConnectionId, Event
 from tetrarch.node.logs import Log
 from tetrarch.node.settings import NodeSettings
@@ -113,6 +115,14 @@ class Bench:
             self.log.close()
 
 
+@pytest.fixture(params=["quick disk", "slow disk"])
+def every_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What must hold whether syncs are waited for in place or run in a thread."""
+    if request.param == "slow disk":
+        monkeypatch.setattr(shell, "QUICK_SYNC_S", -1.0)
+
+
+@pytest.mark.usefixtures("every_disk")
 def test_a_transaction_is_answered_and_a_stop_is_clean(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
 
@@ -167,6 +177,7 @@ class FailingDisk(MemoryKeyValue):
         super().sync()
 
 
+@pytest.mark.usefixtures("every_disk")
 def test_after_a_failed_sync_nothing_is_acknowledged_and_the_status_says_why(tmp_path: Path) -> None:
     disk = FailingDisk()
     bench = Bench(tmp_path, disk)
@@ -185,6 +196,7 @@ def test_after_a_failed_sync_nothing_is_acknowledged_and_the_status_says_why(tmp
     assert bench.run(play) == 0
 
 
+@pytest.mark.usefixtures("every_disk")
 def test_a_fault_of_our_own_stops_the_node_with_one_clear_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +214,50 @@ def test_a_fault_of_our_own_stops_the_node_with_one_clear_line(
     assert len(lines) == 1
     assert "a flipped bit" in lines[0]
     assert '"event": "fault"' in (tmp_path / "log").read_text()
+
+
+class BlockingDisk(FailingDisk):
+    """A disk whose syncs wait for the test, once that wants it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.syncing = threading.Event()
+
+    def sync(self) -> None:
+        self.syncing.set()
+        assert self.go_on.wait(DEADLINE_S)
+        super().sync()
+
+
+@pytest.mark.parametrize("error", [None, DiskFull("the disk is full")])
+def test_a_stop_waits_for_the_sync_that_runs_and_is_clean_however_it_ends(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception | None,
+) -> None:
+    monkeypatch.setattr(shell, "QUICK_SYNC_S", -1.0)
+    disk = BlockingDisk()
+    bench = Bench(tmp_path, disk)
+
+    async def play(bench: Bench, node: Node) -> None:
+        disk.go_on.clear()
+        disk.syncing.clear()
+        bench.submit(1)
+        assert await asyncio.to_thread(disk.syncing.wait, DEADLINE_S)
+        node.stop()
+        await asyncio.sleep(0)
+        assert not bench.network.closed, "what was written may still become durable, and leave"
+        disk.error = error
+        disk.go_on.set()
+
+    assert bench.run(play) == 0
+    assert bench.network.closed
+    assert bench.network.sent.empty() == (error is not None)
+    assert capfd.readouterr().err == ""
+    assert '"event": "fault"' not in (tmp_path / "log").read_text()
 
 
 def test_a_client_that_talks_nonsense_is_closed(tmp_path: Path) -> None:
