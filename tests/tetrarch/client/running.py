@@ -1,4 +1,4 @@
-"""Running coroutines as tests, within a bound that only a hanging client reaches."""
+"""Running coroutines as tests, within a bound that only a hanging client reaches; and what they submit."""
 
 import asyncio
 import functools
@@ -24,3 +24,8 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let the event loop turn until `condition` holds; `run` bounds it."""
     while not condition():  # noqa: ASYNC110  # what changes is plain state of the doubles, no event
         await asyncio.sleep(0)
+
+
+def put(key: str, value: str = "1") -> dict[str, Any]:
+    """Return the payload that puts `value` under `key`, for `kv`."""
+    return {"op": "put", "key": key, "value": value}

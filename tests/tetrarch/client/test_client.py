@@ -17,6 +17,7 @@ from network.address import Address
 from network.listener import ClientListener
 from tests.ledger.chain_maker import CLIENT_KEY, START
 from tests.tetrarch.client.replicas import Network, Pipe, Replica
+from tests.tetrarch.client.running import put
 from tetrarch import Client, Submission
 from tetrarch.client.async_client import AsyncClient
 from tetrarch.client.config import ClientConfig, ReplicaText, client_toml
@@ -24,10 +25,6 @@ from tetrarch.client.tuning import Tuning
 from tetrarch.genesis_file import save_genesis
 from tetrarch.trust import TrustRoot
 from tetrarch.wire import Frame, pack
-
-
-def put(key: str, value: str = "1") -> dict[str, Any]:
-    return {"op": "put", "key": key, "value": value}
 
 
 class Door:

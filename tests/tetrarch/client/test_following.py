@@ -1,7 +1,6 @@
 """Following the chain: every block, in order, checked, whoever serves them."""
 
 import asyncio
-from typing import Any
 
 import msgspec
 import pytest
@@ -13,21 +12,10 @@ from ledger.block import Block
 from ledger.result import ok_result
 from tests.tetrarch.client import replicas as liars
 from tests.tetrarch.client.replicas import FAST, Network, Pipe, Replica, Silent
-from tests.tetrarch.client.running import run
+from tests.tetrarch.client.running import put, run
 from tetrarch import AsyncClient
 from tetrarch.client.following import BlockEvent
 from tetrarch.wire import AskBlocks, Blocks
-
-
-def put(key: str, value: str = "1") -> dict[str, Any]:
-    return {"op": "put", "key": key, "value": value}
-
-
-@pytest.fixture(params=range(4))
-def first(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    member: int = request.param
-    monkeypatch.setattr("tetrarch.client.links.random.randrange", lambda _: member)
-    return member
 
 
 async def grown(blocks: int) -> Network:

@@ -12,15 +12,11 @@ from crypto.batch import Millis
 from ledger.outbox import Outbox
 from tests.ledger.chain_maker import START, key_of
 from tests.tetrarch.client.replicas import FAST, Dialling, Network
-from tests.tetrarch.client.running import run, until
+from tests.tetrarch.client.running import put, run, until
 from tetrarch import AsyncClient, Submission
 from tetrarch.wire import Submit
 
 BRIEF = msgspec.structs.replace(FAST, timeout_ms=60)
-
-
-def put(key: str, value: str = "1") -> dict[str, Any]:
-    return {"op": "put", "key": key, "value": value}
 
 
 def keeping(network: Network, path: Path, **named: Any) -> AsyncClient:

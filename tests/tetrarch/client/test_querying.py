@@ -11,22 +11,10 @@ from crypto.attestation import Height
 from ledger.application import MAX_QUESTION_BYTES
 from tests.tetrarch.client import replicas as doubles
 from tests.tetrarch.client.replicas import FAST, Network, Pipe, Replica, Silent
-from tests.tetrarch.client.running import run
+from tests.tetrarch.client.running import put, run, until
 from tetrarch.wire import AskQuery, NoAnswer, QueryReply, Unknown
 
 GET_A = {"op": "get", "key": "a"}
-
-
-def put(key: str, value: str = "1") -> dict[str, Any]:
-    return {"op": "put", "key": key, "value": value}
-
-
-@pytest.fixture(params=range(4))
-def first(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Who is asked first; it, and the one after it, whoever that is, are asked at once."""
-    member: int = request.param
-    monkeypatch.setattr("tetrarch.client.links.random.randrange", lambda _: member)
-    return member
 
 
 def asked(network: Network) -> list[int]:
@@ -225,7 +213,7 @@ async def test_a_height_that_nobody_has_yet_is_waited_for() -> None:
     async with network.client() as client:
         await client.submit(put("a", "1"))
         asking = asyncio.ensure_future(client.query(GET_A, min_height=2))
-        await asyncio.sleep(0)
+        await until(lambda: sum(asked(network)) > 0)
         await client.submit(put("a", "2"))
         answered = await asking
     assert (answered.value, answered.height) == ("2", 2)

@@ -18,20 +18,9 @@ from ledger.transaction import sign_transaction
 from tests.ledger.chain_maker import CLIENT_KEY, START
 from tests.tetrarch.client import replicas as liars
 from tests.tetrarch.client.replicas import FAST, Dialling, Network, Pipe, Replica, Silent
-from tests.tetrarch.client.running import run
+from tests.tetrarch.client.running import put, run
 from tetrarch import AsyncClient
 from tetrarch.wire import AskAttestation, AskRead, Attested, ReadReply
-
-
-def put(key: str, value: str = "1") -> dict[str, Any]:
-    return {"op": "put", "key": key, "value": value}
-
-
-@pytest.fixture(params=range(4))
-def first(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    member: int = request.param
-    monkeypatch.setattr("tetrarch.client.links.random.randrange", lambda _: member)
-    return member
 
 
 @run

@@ -14,13 +14,9 @@ from ledger.transaction import sign_transaction, transaction_id
 from tests.ledger.chain_maker import CLIENT_KEY, START
 from tests.tetrarch.client import replicas as liars
 from tests.tetrarch.client.replicas import FAST, Network, Overloaded, Pipe, Replica, Silent
-from tests.tetrarch.client.running import run, until
+from tests.tetrarch.client.running import put, run, until
 from tetrarch import AsyncClient, Outcome, Submission
 from tetrarch.wire import AskOutcome, Expired, NotExecuted, Submit
-
-
-def put(key: str, value: str = "1") -> dict[str, Any]:
-    return {"op": "put", "key": key, "value": value}
 
 
 async def outcomes(client: AsyncClient, payloads: Any, **named: Any) -> list[Outcome]:
@@ -119,14 +115,6 @@ LIARS = [
     liars.RefusingAlone,
     liars.Garbage,
 ]
-
-
-@pytest.fixture(params=range(4))
-def first(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """The member that clients designate first."""
-    member: int = request.param
-    monkeypatch.setattr("tetrarch.client.links.random.randrange", lambda _: member)
-    return member
 
 
 @pytest.mark.parametrize("liar", LIARS)
