@@ -157,7 +157,7 @@ class Ledgered:
             self.wrong.append(f"{risen} transactions are in the chain that were said to have expired")
 
 
-def is_level(net: Running, told: Ledgered) -> bool:
+def comes_level(net: Running, told: Ledgered) -> bool:
     """Wait until all replicas hold the same chain, with all that was committed."""
     try:
         states = net.wait_until_level(max(told.committed.values(), default=0), SETTLE_S)
@@ -192,7 +192,7 @@ def campaign(net: Running, seconds: float, seed: int) -> list[str]:
         )
         if told.unknown:
             told.wrong.append(f"the outcome of {told.unknown} transactions is unknown")
-        if is_level(net, told):
+        if comes_level(net, told):
             told.hold_against_chain(client)
     net.network.stop()
     for replica in net.network.replicas:

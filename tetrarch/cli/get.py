@@ -45,6 +45,11 @@ def get(directory: Path, key: str, min_height: int, timeout: float | None, as_js
             return await client.get(key, min_height, timeout)
 
     verified = run(work())
+    _show(key, verified, as_json)
+    return Exit.FINE if verified.present else Exit.FAILED
+
+
+def _show(key: str, verified: "Verified", as_json: bool) -> None:
     try:
         value = verified.value
     except ValueError:
@@ -71,4 +76,3 @@ def get(directory: Path, key: str, min_height: int, timeout: float | None, as_js
             f" {', '.join(map(str, verified.signers))}",
             err=True,
         )
-    return Exit.FINE if verified.present else Exit.FAILED
