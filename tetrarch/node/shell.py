@@ -254,8 +254,9 @@ class Node:
         if self._sync_s <= QUICK_SYNC_S:
             self._sync_in_place()
         else:
-            self._no_sync.clear()
             loop, sync = self._loop, self._syncer.submit(self._timed_sync)
+            # Only now: where no thread can be had, nobody may wait for its end.
+            self._no_sync.clear()
             sync.add_done_callback(lambda done: loop.call_soon_threadsafe(self._synced, done))
 
     def _sync_in_place(self) -> None:

@@ -216,6 +216,24 @@ def test_a_fault_of_our_own_stops_the_node_with_one_clear_line(
     assert '"event": "fault"' in (tmp_path / "log").read_text()
 
 
+def test_a_node_that_gets_no_thread_to_sync_in_stops_loudly(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(shell, "QUICK_SYNC_S", -1.0)
+    bench = Bench(tmp_path)
+
+    async def play(bench: Bench, node: Node) -> None:
+        monkeypatch.setattr("concurrent.futures.thread.ThreadPoolExecutor.submit", no_thread)
+        bench.submit(1)
+
+    assert bench.run(play) == 1
+    assert bench.network.closed
+    assert "can't start new thread" in capfd.readouterr().err
+
+
 class BlockingDisk(FailingDisk):
     """A disk whose syncs wait for the test, once that wants it."""
 
