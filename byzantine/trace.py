@@ -1,5 +1,4 @@
-"""The trace of a run: what happened, in order, as plain lines that reports draw and that two runs can be compared
-by.
+"""The trace of a run: what happened, in order, as lines that reports draw and that runs are compared by.
 
 What lives here: one event's shape and its line of text. What must not be known here: who notes events, and
 what is made of them.
