@@ -17,7 +17,7 @@ when `tick` wants to be called, in monotonic milliseconds.
 Nothing here assumes Byzantine faults, a rotating primary or signatures on messages.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -216,6 +216,10 @@ class Engine(Protocol):
 
     def status(self) -> Status:
         """Return what this engine is doing."""
+        ...
+
+    def sizes(self) -> Mapping[str, tuple[int, int]]:
+        """Return, by name, how much is held in memory for others' sake and how much that may be at most."""
         ...
 
 

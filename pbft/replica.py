@@ -5,7 +5,7 @@ the table below: `on_...`. One that does not act returns why, and that is counte
 message's handler.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from consensus.contract import Decision, Now, Ready, Record, Request
@@ -32,7 +32,7 @@ from pbft.messages import (
     Suspect,
     ViewChange,
 )
-from pbft.state import Ignored, State
+from pbft.state import MAX_EVIDENCE, MAX_STASH, Ignored, State
 
 LAGGING_STATUS_MS = 50
 """A message far above the window shows that this replica lags: it says where it stands so soon, not at once,
@@ -193,6 +193,24 @@ class Pbft:
             marked=state.marked,
             ignored=tuple(sorted((reason.value, count) for reason, count in state.ignored.items())),
         )
+
+    def sizes(self) -> Mapping[str, tuple[int, int]]:
+        """Return how much of each kind is held, and how much that may be at most."""
+        state, n, window = self._state, self._state.quorums.n, self._state.limits.window
+        contents = max((len(slot.contents) for slot in state.slots.values()), default=0)
+        return {
+            "slots": (len(state.slots), 3 * window),
+            # One for each view that voted for it, and what this view's primary and a decision name.
+            "batches of one slot": (contents, n + state.view),
+            "bodies awaited": (len(state.awaited), batches.MAX_AWAITED + state.limits.max_batch_transactions),
+            "VIEW-CHANGEs": (len(state.view_changes), n),
+            "suspicions": (len(state.suspects), n),
+            "messages of later views": (max(map(len, state.stash.values()), default=0), MAX_STASH),
+            "attestations ahead": (len(state.ahead), n),
+            "checkpoints": (len(state.attestations), 2 * window // state.limits.checkpoint_interval + 1),
+            "evidence": (max(state.convicted.values(), default=0), MAX_EVIDENCE),
+            "requests": (len(state.pool), state.tuning.pool.max_requests + n * state.tuning.pool.lane_quota),
+        }
 
 
 def _waiting_for(state: State) -> str:

@@ -13,7 +13,7 @@ Nothing is sent from here: a `Submission` is filled in and handed over when it i
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from consensus.contract import Engine, FetchBodies, Now, Request
 from crypto.attestation import Height
@@ -63,6 +63,7 @@ class Admission:
         self._per_connection, self._per_member = limits.coming_per_connection, limits.coming_per_member
         self._bytes_per_member = limits.coming_bytes_per_member
         self._most_wanted = limits.wanted
+        self._most_coming = limits.coming + len(genesis.members) * limits.coming_per_member
         self._counters = counters
         self.pooled = Pooled(self._chain_id, self._max_bytes)
         self._coming: dict[bytes, Coming] = {}
@@ -90,6 +91,13 @@ class Admission:
     def waiting(self) -> bool:
         """Whether transactions wait to be handed out for their check."""
         return bool(self._queue or self._urgent)
+
+    def sizes(self) -> Mapping[str, tuple[int, int]]:
+        """Return how many transactions wait for their check and how many are asked for, and how many may."""
+        return {
+            "transactions coming": (len(self._coming), self._most_coming),
+            "transactions wanted": (len(self._wanted), self._most_wanted),
+        }
 
     def offer(self, raws: Sequence[bytes], origin: Origin, now: Now) -> None:
         """Take up transactions as received."""

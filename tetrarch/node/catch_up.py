@@ -8,6 +8,7 @@ What is served is not to be trusted, and waits while a block below it is missing
 The lowest blocks stay, those above them are asked for again, when there is room.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from consensus.contract import FetchBlocks
@@ -270,6 +271,10 @@ class CatchUp:
         """The engine takes no more blocks."""
         self._begin(height)
         self._target = Height(0)
+
+    def sizes(self) -> Mapping[str, tuple[int, int]]:
+        """Return how many bytes of served blocks wait, and how many may."""
+        return {"served blocks' bytes": (self.held, self._limits.range_bytes)}
 
     def deadline(self) -> Millis | None:
         """Return when a request under way is given up, or a source may be asked again (monotonic ms)."""

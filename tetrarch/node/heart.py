@@ -19,7 +19,7 @@ Everything that leaves is in the `Effects` of the turn; the shell holds it back 
 durable. A disk that is full halts the engine: nothing unsynced is ever spoken of, and reading goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from consensus.contract import (
     Decision,
@@ -170,6 +170,16 @@ class Heart:
             if other is not None and (due is None or other < due):
                 due = other
         return due
+
+    def sizes(self) -> Mapping[str, tuple[int, int]]:
+        """Return, by name, how much is held in memory for others' sake and how much that may be at most."""
+        return {
+            **self.engine.sizes(),
+            **self._inbox.sizes(),
+            **self._serving.sizes(),
+            **self._catch_up.sizes(),
+            **self._admission.sizes(),
+        }
 
     def store_failed(self, reason: str) -> None:
         """A sync failed: stop voting for good. What waited for that sync must not leave."""

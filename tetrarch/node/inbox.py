@@ -5,7 +5,7 @@ executed, stored or answered here.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from crypto.errors import CryptoError
@@ -83,6 +83,15 @@ class Inbox:
                 yield message
             else:
                 self._counters.count("engine message: bad signature")
+
+    def sizes(self) -> Mapping[str, tuple[int, int]]:
+        """Return how much is held of one member at most, and how much that may be."""
+        limits = self._limits
+        return {
+            "engine messages of one member": (max(map(len, self._lanes)), limits.messages_per_member),
+            "work of one member": (max(self._work), 2 * limits.message_work_per_member),
+            "verified signatures": (len(self._verified), limits.verified_signatures),
+        }
 
     def _next(self) -> list[Envelope]:
         """Take out what one turn has time for, of every member alike."""

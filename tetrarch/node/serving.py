@@ -122,6 +122,11 @@ class Serving:
         times = [questions.meter.ready_at() for questions in self._questions if questions.ranges]
         return min((time for time in times if time is not None), default=None)
 
+    def sizes(self) -> Mapping[str, tuple[int, int]]:
+        """Return how many questions of one member wait at most, and how many may."""
+        waiting = max(max(len(each.bodies), len(each.ranges)) for each in self._questions)
+        return {"questions of one member": (waiting, self._limits.asks_per_member)}
+
     def _send_bodies(
         self, member: MemberId, questions: _Questions, effects: Effects, monotonic: Millis
     ) -> None:

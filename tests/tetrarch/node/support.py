@@ -183,6 +183,9 @@ class ScriptedEngine:
     def halt(self, reason: str) -> None:
         self.halted = reason
 
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        return {}
+
     def status(self) -> Status:
         return Status(
             view=0,

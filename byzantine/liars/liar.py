@@ -1,0 +1,381 @@
+"""One lying member: the production engine and heart, and the hand through which all goes that they take and
+say.
+
+What lives here: `LyingEngine`, which stands where the engine stands and is one by its contract; `Hand`,
+through which frames leave; `Behaviour`, what every entry of the catalogue is; and when one may fire
+(`Trigger`). What must not be known here: which behaviours there are, and which runner runs them.
+
+A liar signs with its own key alone: its `signer` is all that it is given. It may show again what others
+signed.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+
+from byzantine.liars.memory import Memory
+from byzantine.scenario import Lie
+from consensus.contract import Decision, Engine, Now, Ready, Record, Request, Status
+from consensus.quorum import Quorums
+from crypto.attestation import Height
+from crypto.batch import Millis, TxId
+from crypto.digest import Digest
+from crypto.errors import CryptoError
+from crypto.keys import Signer
+from crypto.roster import MemberId, Roster
+from crypto.signed import Envelope, Signed
+from ledger.genesis import Genesis
+from pbft.messages import kinds, primary_of
+from tetrarch.decoding import FrameDecoder
+from tetrarch.engines import Door
+from tetrarch.node.effects import ConnectionId
+from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, TO_CLIENTS, Bodies, EngineMessage, Frame, pack
+
+B = TypeVar("B", bound="Behaviour")
+
+between = FrameDecoder(BETWEEN_MEMBERS, MAX_FRAME_BYTES)
+to_clients = FrameDecoder(TO_CLIENTS, MAX_FRAME_BYTES)
+
+
+class Surroundings(Protocol):
+    """What a runner gives a liar: time, and ways to send."""
+
+    def now_ms(self) -> int:
+        """Return the ms since the run began."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Return the wall clock, ms since the epoch."""
+        ...
+
+    def after(self, delay_ms: int, action: Callable[[], object]) -> None:
+        """Call `action` so many ms later."""
+        ...
+
+    def send_member(self, member: MemberId, frame: bytes) -> None:
+        """Send a frame to a member, as the liar."""
+        ...
+
+    def send_client(self, connection: ConnectionId, frame: bytes) -> None:
+        """Send a frame to a client, as the liar."""
+        ...
+
+    def crash_for(self, delay_ms: int) -> None:
+        """End the liar's process now, and start it again so many ms later."""
+        ...
+
+    def on_lied(self, behaviour: str) -> None:
+        """A behaviour fired."""
+        ...
+
+
+class Outgoing(NamedTuple):
+    """A frame on its way out: to whom, what, and how much later than the honest replica would send it."""
+
+    to: int
+    frame: Frame | bytes
+    """Bytes: sent as they are, well-formed or not."""
+    delay_ms: int = 0
+
+
+def _within(number: int, bounds: tuple[int, int]) -> bool:
+    return bounds[0] <= number <= bounds[1]
+
+
+class Behaviour:
+    """One way of lying. Subclasses override hooks; each must call `fire` when, and only when, it really lied.
+
+    Hooks for frames return what is sent instead, or `None` for: unchanged.
+    """
+
+    name: ClassVar[str]
+    speaks_every_ms: ClassVar[int] = 0
+    """How often `speak` is called; 0: never."""
+
+    def __init__(self, hand: "Hand", lie: Lie) -> None:
+        self.hand = hand
+        self.lie = lie
+        self.random = Random(f"{hand.seed} {hand.member} {self.name}")
+        self.fired = 0
+
+    # When.
+
+    def may_fire(self, view: int | None = None, sequence: int | None = None, to: int | None = None) -> bool:
+        """Whether the trigger allows it here and now. What is not given is not asked."""
+        lie, now = self.lie, self.hand.world.now_ms()
+        if now < lie.from_ms or (lie.to_ms is not None and now > lie.to_ms):
+            return False
+        if lie.times is not None and self.fired >= lie.times:
+            return False
+        if (
+            lie.views is not None
+            and not lie.views[0] <= (self.hand.view if view is None else view) <= lie.views[1]
+        ):
+            return False
+        if lie.sequences is not None and sequence is not None and not _within(sequence, lie.sequences):
+            return False
+        if lie.peers is not None and to is not None and to not in lie.peers:
+            return False
+        return lie.probability >= 1 or self.random.random() < lie.probability
+
+    def fire(self, times: int = 1) -> None:
+        """Count that it lied."""
+        self.fired += times
+        self.hand.world.on_lied(self.name)
+
+    def number(self, name: str, otherwise: int) -> int:
+        """Return an integer parameter."""
+        return int(self.lie.parameters.get(name, otherwise))
+
+    # What. Nothing by default.
+
+    def on_message(self, to: int, envelope: Envelope, message: Any) -> Iterable[Outgoing] | None:
+        """An engine message that the honest engine would send to one member."""
+
+    def on_other(self, to: int, frame: Frame) -> Iterable[Outgoing] | None:
+        """Any other frame for a member."""
+
+    def on_reply(self, connection: ConnectionId, frame: Frame) -> Iterable[Frame | bytes] | None:
+        """A frame for a client."""
+
+    def admits(self, request: Request) -> bool:  # noqa: ARG002
+        """Whether the engine is told of a client's request."""
+        return True
+
+    def hears(self, message: Signed[Any]) -> bool:  # noqa: ARG002
+        """Whether the engine is told of a message."""
+        return True
+
+    def heard(self, member: MemberId, frame: Frame) -> None:
+        """A frame of another member came."""
+
+    def speak(self) -> None:
+        """Say something unasked."""
+
+    def on_restart(self, disk: Any) -> None:
+        """The process starts again from this disk."""
+
+
+class Hand:
+    """One liar's hand: the behaviours, the key, the memory."""
+
+    def __init__(
+        self,
+        world: Surroundings,
+        genesis: Genesis,
+        member: MemberId,
+        signer: Signer,
+        door: Door,
+        memory: Memory,
+        seed: int,
+    ) -> None:
+        self.world, self.genesis, self.member, self.signer = world, genesis, member, signer
+        self.roster: Roster = genesis.roster()
+        self.quorums = Quorums.byzantine(self.roster.n)
+        self.door, self.memory, self.seed = door, memory, seed
+        self.random = Random(f"{seed} {member}")
+        self.behaviours: list[Behaviour] = []
+        self.engine: Engine | None = None
+        """The production engine, while the process runs."""
+        self.executed = Height(0)
+        self.hashes: dict[int, Digest] = {}
+
+    # What it knows.
+
+    @property
+    def others(self) -> list[int]:
+        """All other members."""
+        return [member for member in self.roster.members if member != self.member]
+
+    @property
+    def status(self) -> Status | None:
+        """What its engine is doing; `None` while it is down."""
+        return None if self.engine is None else self.engine.status()
+
+    @property
+    def view(self) -> int:
+        """The view its engine is in."""
+        status = self.status
+        return 0 if status is None else status.view
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the primary of the view its engine is in."""
+        status = self.status
+        return status is not None and status.active and self.primary(status.view) == self.member
+
+    def primary(self, view: int) -> int:
+        """Return the primary of a view."""
+        return int(primary_of(view, self.roster.n))  # type: ignore[arg-type]
+
+    # What it can do.
+
+    def sign(self, message: Any, beside: bytes = b"") -> Envelope:
+        """Return a message signed with its own key, be it true or not."""
+        return kinds.seal(self.roster, self.member, self.signer, message, beside).envelope
+
+    def tell(self, to: int | Sequence[int], what: Envelope | Frame | bytes, delay_ms: int = 0) -> None:
+        """Send to one member or several; not through behaviours."""
+        frame = EngineMessage(what) if isinstance(what, Envelope) else what
+        data = frame if isinstance(frame, bytes) else pack(frame)
+        for member in (to,) if isinstance(to, int) else to:
+            self._send(member, data, delay_ms)
+
+    def _send(self, to: int, data: bytes, delay_ms: int) -> None:
+        if delay_ms:
+            self.world.after(delay_ms, lambda: self.world.send_member(MemberId(to), data))
+        else:
+            self.world.send_member(MemberId(to), data)
+
+    # What passes through it.
+
+    def pass_on(self, member: MemberId, data: bytes) -> None:
+        """A frame that the honest replica would send to a member."""
+        sent = self._through(Outgoing(int(member), between.decode(data)))
+        for out in sent:
+            self._send(out.to, out.frame if isinstance(out.frame, bytes) else pack(out.frame), out.delay_ms)
+
+    def _through(self, first: Outgoing) -> list[Outgoing]:
+        outs = [first]
+        for behaviour in self.behaviours:
+            outs = [each for out in outs for each in self._changed(behaviour, out)]
+        return outs
+
+    def _changed(self, behaviour: Behaviour, out: Outgoing) -> Iterable[Outgoing]:
+        frame = out.frame
+        if isinstance(frame, bytes):
+            return (out,)
+        if isinstance(frame, EngineMessage):
+            changed = behaviour.on_message(out.to, frame.envelope, kinds.decode(frame.envelope))
+        else:
+            changed = behaviour.on_other(out.to, frame)
+        if changed is None:
+            return (out,)
+        return [each._replace(delay_ms=each.delay_ms + out.delay_ms) for each in changed]
+
+    def answer(self, connection: ConnectionId, data: bytes) -> None:
+        """A frame that the honest replica would send to a client."""
+        frames: list[Frame | bytes] = [to_clients.decode(data)]
+        for behaviour in self.behaviours:
+            changed: list[Frame | bytes] = []
+            for frame in frames:
+                said = None if isinstance(frame, bytes) else behaviour.on_reply(connection, frame)
+                changed += [frame] if said is None else said
+            frames = changed
+        for frame in frames:
+            self.world.send_client(connection, frame if isinstance(frame, bytes) else pack(frame))
+
+    def on_frame_heard(self, member: MemberId, data: bytes) -> None:
+        """A frame of another member came."""
+        try:
+            frame = between.decode(data)
+        except CryptoError:
+            return
+        if isinstance(frame, Bodies):
+            self.memory.bodies.extend(frame.transactions)
+        for behaviour in self.behaviours:
+            behaviour.heard(member, frame)
+
+    def on_restart(self, disk: Any) -> None:
+        """The process starts again."""
+        self.engine = None
+        for behaviour in self.behaviours:
+            behaviour.on_restart(disk)
+
+    def begin(self) -> None:
+        """Begin to speak, where a behaviour does."""
+        for behaviour in self.behaviours:
+            if behaviour.speaks_every_ms:
+                self.world.after(
+                    1 + self.random.randrange(behaviour.speaks_every_ms), self._speaker(behaviour)
+                )
+
+    def _speaker(self, behaviour: Behaviour) -> Callable[[], None]:
+        def speak() -> None:
+            if self.engine is not None:
+                behaviour.speak()
+            self.world.after(behaviour.speaks_every_ms, speak)
+
+        return speak
+
+
+class LyingEngine:
+    """Stands where the engine stands (`consensus.contract.Engine`), and lets a liar's hand see and choose."""
+
+    def __init__(self, engine: Engine, hand: Hand) -> None:
+        self._engine = engine
+        self._hand = hand
+        self.acceptance = engine.acceptance
+        hand.engine = engine
+
+    def restore(self, records: Iterable[Record], executed: Height, block_hash: Digest, now: Now) -> None:
+        """Start from durable records."""
+        self._hand.executed = executed
+        self._engine.restore(records, executed, block_hash, now)
+
+    def submit(self, request: Request, now: Now, relayed_by: MemberId | None = None) -> bool:
+        """Offer a request, unless a behaviour hides it from the engine."""
+        self._hand.memory.bodies.append(request.body)
+        if not all(behaviour.admits(request) for behaviour in self._hand.behaviours):
+            return True
+        return self._engine.submit(request, now, relayed_by)
+
+    def receive(self, message: Signed[Any], now: Now) -> None:
+        """Take a verified message, unless a behaviour keeps it from the engine; the memory keeps it
+        anyway."""
+        self._hand.memory.note(message.envelope)
+        if all(behaviour.hears(message) for behaviour in self._hand.behaviours):
+            self._engine.receive(message, now)
+
+    def redundant(self, message: Signed[Any]) -> bool:  # noqa: ARG002
+        """Never: a liar listens to everything."""
+        return False
+
+    def learn(self, decision: Decision, now: Now) -> None:
+        """Take a decision out of another member's store."""
+        self._engine.learn(decision, now)
+
+    def tick(self, now: Now) -> None:
+        """Let time pass."""
+        self._engine.tick(now)
+
+    def settled(self, ids: Iterable[TxId]) -> None:
+        """Forget requests."""
+        self._engine.settled(ids)
+
+    def executed(self, height: Height, block_hash: Digest, block_time: Millis, now: Now) -> None:
+        """A block was stored."""
+        self._hand.executed = height
+        self._hand.hashes[height] = block_hash
+        self._engine.executed(height, block_hash, block_time, now)
+
+    def advance(self, past: Millis, now: Now) -> None:
+        """Have an empty block ordered."""
+        self._engine.advance(past, now)
+
+    def deadline(self) -> Millis | None:
+        """Return when `tick` is due."""
+        return self._engine.deadline()
+
+    def take_ready(self) -> Ready:
+        """Return what is to be done; what it signs itself is remembered too."""
+        ready = self._engine.take_ready()
+        for send in ready.send:
+            self._hand.memory.note(send.message)
+        return ready
+
+    def body(self, tx_id: TxId) -> bytes | None:
+        """Return a body in memory."""
+        return self._engine.body(tx_id)
+
+    def halt(self, reason: str) -> None:
+        """Stop voting."""
+        self._engine.halt(reason)
+
+    def status(self) -> Status:
+        """Return what the engine is doing."""
+        return self._engine.status()
+
+    def sizes(self) -> Mapping[str, tuple[int, int]]:
+        """Return how much is held."""
+        return self._engine.sizes()

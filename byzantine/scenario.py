@@ -1,0 +1,279 @@
+"""Scenarios: a network, who lies and how, what is done to it in time, the work, and what must come of it.
+Data.
+
+What lives here: the shapes, and the checks by which a scenario that contradicts itself is refused. What must
+not be known here: runners, behaviours' code, files (`scenario_file`).
+
+One scenario runs on every runner. Time is counted in ms from the start. Until `heal_at_ms` faults happen;
+then links are whole, every replica runs, and convergence is demanded within `expect.live_within_ms`, while
+liars go on lying.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+FORMAT = 1
+
+Count = Annotated[int, Meta(ge=0, le=10_000)]
+Milliseconds = Annotated[int, Meta(ge=0, le=10_000_000)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[a-z0-9][a-z0-9_-]*\Z")]
+Member = Annotated[int, Meta(ge=0, le=255)]
+
+
+class _Step(
+    Struct, frozen=True, kw_only=True, tag_field="do", forbid_unknown_fields=True, omit_defaults=True
+):
+    at_ms: Milliseconds = 0
+    """When it is done."""
+
+
+class Submit(_Step, frozen=True, tag="submit"):
+    """A client sends so many new operations at once: to all members, or to some."""
+
+    count: Annotated[int, Meta(ge=1, le=1000)] = 1
+    client: Annotated[int, Meta(ge=0, le=63)] = 0
+    to: tuple[Member, ...] | None = None
+
+
+class Read(_Step, frozen=True, tag="read"):
+    """A client reads a key from one replica, the proof verified."""
+
+    client: Annotated[int, Meta(ge=0, le=63)] = 0
+
+
+class Crash(_Step, frozen=True, tag="crash"):
+    """A replica's process ends at once. Of what was not synced, the first `surviving` writes had reached the
+    disk."""
+
+    member: Member
+    surviving: Count = 0
+
+
+class Restart(_Step, frozen=True, tag="restart"):
+    """A replica that is down starts again."""
+
+    member: Member
+
+
+class PowerCut(_Step, frozen=True, tag="power-cut"):
+    """All replicas crash at once, and start again."""
+
+    surviving: Count = 0
+
+
+class Partition(_Step, frozen=True, tag="partition"):
+    """Nothing passes between members of different groups; clients reach everybody."""
+
+    groups: tuple[tuple[Member, ...], ...]
+
+
+class Cut(_Step, frozen=True, tag="cut"):
+    """Nothing passes from one member to another; the other direction is another link."""
+
+    source: Member
+    target: Member
+
+
+class Isolate(_Step, frozen=True, tag="isolate"):
+    """A member hears from no other and is heard by none."""
+
+    member: Member
+
+
+class Mend(_Step, frozen=True, tag="mend"):
+    """All links carry again."""
+
+
+class Links(_Step, frozen=True, tag="links"):
+    """From now on links treat frames so. Delays in us, uniform, doubled again and again with probability
+    `tail`."""
+
+    low_us: Annotated[int, Meta(ge=0, le=10_000_000)] = 200
+    high_us: Annotated[int, Meta(ge=0, le=10_000_000)] = 2_000
+    tail: Share = 0.0
+    loss: Share = 0.0
+    repeat: Share = 0.0
+    reorder: Share = 0.0
+
+
+class Clock(_Step, frozen=True, tag="clock"):
+    """A member's wall clock jumps."""
+
+    member: Member
+    by_ms: Annotated[int, Meta(ge=-100_000_000, le=100_000_000)]
+
+
+class Disk(_Step, frozen=True, tag="disk"):
+    """A member's disk goes wrong: `full` (and `free` again), `flip` turns one stored bit over, `lose` empties
+    it, `old` puts back what it held at the last `keep`. After flip, lose and old the replica starts marked,
+    as its operator is told to."""
+
+    member: Member
+    what: Literal["full", "free", "flip", "lose", "keep", "old"]
+
+
+Step: TypeAlias = (
+    Submit | Read | Crash | Restart | PowerCut | Partition | Cut | Isolate | Mend | Links | Clock | Disk
+)
+
+
+class Lie(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One behaviour, and when it is allowed to fire: every condition that is given must hold."""
+
+    behaviour: Name
+    from_ms: Milliseconds = 0
+    to_ms: Milliseconds | None = None
+    views: tuple[int, int] | None = None
+    """First and last view."""
+    sequences: tuple[int, int] | None = None
+    """First and last sequence."""
+    peers: tuple[Member, ...] | None = None
+    """Towards whom."""
+    probability: Share = 1.0
+    times: Annotated[int, Meta(ge=1)] | None = None
+    """How often at most; 1: once."""
+    parameters: dict[str, int | float | str | bool] = {}
+
+
+class Liar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A member that lies."""
+
+    member: Member
+    lies: Annotated[tuple[Lie, ...], Meta(min_length=1)]
+
+
+class Expect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a correct network must show. Safety is always expected, unless more than f lie."""
+
+    safe: bool = True
+    """False: agreement may break, and whoever broke it must be named."""
+    live_within_ms: Annotated[int, Meta(ge=1, le=100_000_000)] | None = 60_000
+    """Convergence so long after healing; `None`: not expected."""
+    view: Literal["any", "kept", "changed"] = "any"
+    """Whether honest replicas stay in view 0 or leave it."""
+    evidence: tuple[Member, ...] = ()
+    """Honest replicas hold evidence against these."""
+    no_evidence: bool = False
+    """Nobody is accused, liars neither: what they do cannot be proven."""
+    refused: tuple[str, ...] = ()
+    """Reasons that honest replicas (or clients) count for what they drop: each at least once somewhere."""
+    fired: tuple[Name, ...] | None = None
+    """Behaviours that must have fired; `None`: all of them."""
+
+
+class Tunes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Local choices of all replicas, in ms where times."""
+
+    batch_target: Annotated[int, Meta(ge=1, le=1000)] = 2
+    batch_delay_ms: Milliseconds = 5
+    pipeline_depth: Annotated[int, Meta(ge=1, le=16)] = 3
+    request_timeout_ms: Annotated[int, Meta(ge=10, le=100_000)] = 1000
+
+
+class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One run, whole: with the same commit, the same events follow."""
+
+    name: Name
+    replicas: Annotated[int, Meta(ge=4, le=64)] = 4
+    seed: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 0
+    signatures: Literal["stand-in", "ed25519"] = "stand-in"
+    application: str = "kv"
+    checkpoint_interval: Annotated[int, Meta(ge=1, le=1024)] = 8
+    clients: Annotated[int, Meta(ge=1, le=64)] = 2
+    links: Links = Links()
+    tuning: Tunes = Tunes()
+    steps: tuple[Step, ...] = ()
+    liars: tuple[Liar, ...] = ()
+    hostile_clients: tuple[Lie, ...] = ()
+    hostile_network: tuple[Lie, ...] = ()
+    heal_at_ms: Milliseconds = 3_000
+    expect: Expect = Expect()
+
+    @property
+    def f(self) -> int:
+        """How many liars the network is made to bear."""
+        return (self.replicas - 1) // 3
+
+    @property
+    def lying_members(self) -> tuple[int, ...]:
+        """The members that lie, ascending."""
+        return tuple(sorted(liar.member for liar in self.liars))
+
+    @property
+    def events(self) -> int:
+        """How many steps and lies it is made of: what shrinking makes fewer."""
+        lies = sum(len(liar.lies) for liar in self.liars)
+        return len(self.steps) + lies + len(self.hostile_clients) + len(self.hostile_network)
+
+
+class Contradiction(ValueError):
+    """A scenario that cannot be: which field, and why. One line."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{field}: {why}")
+        self.field = field
+        self.why = why
+
+
+def require_consistent(scenario: Scenario) -> None:
+    """Raise `Contradiction` where a scenario contradicts itself."""
+    _require_members(scenario)
+    for number, step in enumerate(scenario.steps):
+        if step.at_ms > scenario.heal_at_ms:
+            raise Contradiction(
+                f"steps[{number}].at_ms",
+                f"{step.at_ms} lies after heal_at_ms ({scenario.heal_at_ms}), when all faults end",
+            )
+        if isinstance(step, Submit | Read) and step.client >= scenario.clients:
+            raise Contradiction(f"steps[{number}].client", f"there are {scenario.clients}, counted from 0")
+    members = scenario.lying_members
+    if len(set(members)) != len(members):
+        raise Contradiction("liars", "a member is listed twice: put all its lies into one entry")
+    if len(members) > scenario.f and scenario.expect.safe:
+        raise Contradiction(
+            "expect.safe",
+            f"{len(members)} of {scenario.replicas} lie, more than f = {scenario.f}: not promised",
+        )
+    honest = set(range(scenario.replicas)) - set(members)
+    wrongly = [member for member in scenario.expect.evidence if member in honest]
+    if wrongly:
+        raise Contradiction("expect.evidence", f"member {wrongly[0]} does not lie in this scenario")
+    if scenario.expect.no_evidence and scenario.expect.evidence:
+        raise Contradiction("expect.no_evidence", "contradicts expect.evidence")
+    _require_lies(scenario)
+
+
+def _require_members(scenario: Scenario) -> None:
+    for number, step in enumerate(scenario.steps):
+        for field in ("member", "source", "target"):
+            _require_member(scenario, f"steps[{number}].{field}", getattr(step, field, None))
+        for member in getattr(step, "to", None) or ():
+            _require_member(scenario, f"steps[{number}].to", member)
+        for group in getattr(step, "groups", ()):
+            for member in group:
+                _require_member(scenario, f"steps[{number}].groups", member)
+    for number, liar in enumerate(scenario.liars):
+        _require_member(scenario, f"liars[{number}].member", liar.member)
+
+
+def _require_member(scenario: Scenario, field: str, member: int | None) -> None:
+    if member is not None and member >= scenario.replicas:
+        raise Contradiction(field, f"{member} is no member of {scenario.replicas}, counted from 0")
+
+
+def _require_lies(scenario: Scenario) -> None:
+    lies = [lie for liar in scenario.liars for lie in liar.lies]
+    named = set()
+    for lie in (*lies, *scenario.hostile_clients, *scenario.hostile_network):
+        named.add(lie.behaviour)
+        if lie.to_ms is not None and lie.to_ms < lie.from_ms:
+            raise Contradiction(f"{lie.behaviour}.to_ms", f"{lie.to_ms} is before from_ms ({lie.from_ms})")
+        for field in ("views", "sequences"):
+            bounds = getattr(lie, field)
+            if bounds is not None and bounds[0] > bounds[1]:
+                raise Contradiction(f"{lie.behaviour}.{field}", f"{bounds[0]} is above {bounds[1]}")
+    for name in scenario.expect.fired or ():
+        if name not in named:
+            raise Contradiction("expect.fired", f"{name!r} is no behaviour of this scenario")

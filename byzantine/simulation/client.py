@@ -1,0 +1,308 @@
+"""A simulated client: sends, believes what a real one would, asks again, and keeps the history of all it did.
+
+What lives here: one client's operations from their first sending to the outcome. What must not be known here:
+what the outcome should have been.
+
+It believes a result that is proven under a header attested by f+1 members; expiry and refusal likewise from
+f+1.
+"""
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.json import Encoder
+
+from crypto.attestation import Height, attested
+from crypto.batch import Millis, TxId
+from crypto.codec import StrictDecoder
+from crypto.digest import digest
+from crypto.errors import CryptoError
+from crypto.keys import SIGNATURE_BYTES
+from crypto.roster import MemberId
+from crypto.signed import Envelope, envelope_check
+from ledger.refusals import RefusalCode
+from ledger.result import ResultCode, results
+from ledger.transaction import MAX_TRANSACTION_BYTES, Transaction, sign_transaction, transaction_id
+from network.simulated import MILLISECOND, Endpoint
+from tetrarch.client.proof import ReplicaFault, check_read, check_results
+from tetrarch.decoding import FrameDecoder
+from tetrarch.wire import (
+    MAX_FRAME_BYTES,
+    TO_CLIENTS,
+    AskAttestation,
+    AskOutcome,
+    AskRead,
+    Attested,
+    Expired,
+    NotExecuted,
+    ReadReply,
+    Refusals,
+    Refused,
+    Results,
+    Submit,
+    pack,
+    statement_kinds,
+)
+
+if TYPE_CHECKING:
+    from byzantine.simulation.world import World
+
+RESEND_US = 800 * MILLISECOND
+RESEND_AT_ONCE = 200
+"""Open transactions that are sent again at a time."""
+
+VALID_FOR_MS = 400_000
+"""Longer than any run: what a client wants must execute, not expire."""
+
+KEYS = 3
+"""Few keys, so that operations meet each other."""
+
+_json = Encoder(order="sorted")
+_frames = FrameDecoder(TO_CLIENTS, MAX_FRAME_BYTES)
+_transactions = StrictDecoder(Transaction, MAX_TRANSACTION_BYTES)
+
+
+class Operation(Struct):
+    """One operation of the history. Times are virtual us."""
+
+    client: int
+    number: int
+    tx_id: TxId
+    raw: bytes
+    payload: dict[str, str | None]
+    invoked_us: int
+    returned_us: int | None = None
+    outcome: str = ""
+    """`committed`, `refused` or `expired` once it is believed."""
+    result: bytes | None = None
+    """The canonical bytes of the result that the client believes."""
+    height: int = 0
+
+
+class ReadDone(Struct, frozen=True):
+    """One verified read."""
+
+    client: int
+    key: str
+    min_height: int
+    height: int
+    value: bytes | None
+    block_hash: bytes
+
+
+class SimulatedClient:
+    """One client; connected to every replica."""
+
+    def __init__(self, world: "World", number: int) -> None:
+        self.world, self.number = world, number
+        self.endpoint: Endpoint = f"client-{number}"
+        self.signer = world.signatures.client(number)
+        self.random = Random(f"client {number} {world.scenario.seed}")
+        self.operations: dict[TxId, Operation] = {}
+        self.open: dict[TxId, Operation] = {}
+        self.reads: list[ReadDone] = []
+        self.refused_frames: dict[str, int] = {}
+        """Frames that no correct replica sends, by the check that failed."""
+        self.seen_height = 0
+        self._turn = 0
+        self._attested: dict[tuple[int, bytes], set[int]] = {}
+        self._proven: dict[tuple[int, bytes], dict[TxId, bytes]] = {}
+        self._expired: dict[TxId, set[int]] = {}
+        self._refusals: dict[bytes, set[int]] = {}
+        self._reading: tuple[str, bytes, int] | None = None
+        self._read: tuple[tuple[int, bytes], ReadDone] | None = None
+        world.network.attach(self.endpoint, self.deliver)
+        world.network.timer(self.endpoint, RESEND_US, self._resend)
+
+    # Work.
+
+    def submit(self, count: int, to: tuple[int, ...] | None = None) -> None:
+        """Send `count` new operations to all members, or to some."""
+        self.submit_raws([self._new_operation() for _ in range(count)], to)
+
+    def submit_raws(self, operations: list[Operation], to: tuple[int, ...] | None = None) -> None:
+        """Send operations for the first time."""
+        for operation in operations:
+            self.operations[operation.tx_id] = self.open[operation.tx_id] = operation
+            self.world.on_submitted(self, operation)
+        self._send([operation.raw for operation in operations], to)
+
+    def _new_operation(self) -> Operation:
+        number, random = len(self.operations), self.random
+        key = f"key-{random.randrange(KEYS)}"
+        value = f"{self.number}.{number}"
+        known = self.world.values.get(key)
+        chance = random.random()
+        payload: dict[str, str | None]
+        if chance < 0.45:
+            payload = {"op": "put", "key": key, "value": value}
+        elif chance < 0.7:
+            payload = {"op": "cas", "key": key, "expected": known, "value": value}
+        elif chance < 0.95:
+            payload = {"op": "get", "key": key}
+        else:
+            payload = {"op": "delete", "key": key}
+        if chance < 0.7:
+            self.world.values[key] = value
+        return self.operation(payload)
+
+    def operation(self, payload: dict[str, str | None], valid_for_ms: int = VALID_FOR_MS) -> Operation:
+        """Return a new signed operation, not sent yet."""
+        world, number = self.world, len(self.operations) + self.random.getrandbits(40) * 2**20
+        until = Millis(world.wall_ms() + valid_for_ms)
+        body = _json.encode(payload)
+        raw = sign_transaction(self.signer, world.genesis.chain_id, number.to_bytes(16, "big"), until, body)
+        return Operation(self.number, number, transaction_id(raw), raw, payload, world.scheduler.now_us)
+
+    def read(self) -> None:
+        """Ask one replica for a key, at the height this client has seen or above."""
+        key = f"key-{self.random.randrange(KEYS)}"
+        self._turn += 1
+        member = self._turn % self.world.n
+        self._reading = (key, key.encode(), self.seen_height)
+        self._to(member, pack(AskRead(self._turn, key.encode(), Height(self.seen_height))))
+
+    def _send(self, raws: list[bytes], to: tuple[int, ...] | None) -> None:
+        full, attest = pack(Submit(True, tuple(raws))), None
+        chosen = self._turn % self.world.n
+        for member in range(self.world.n) if to is None else to:
+            if to is not None or member == chosen:
+                self._to(member, full)
+            else:
+                attest = attest or pack(Submit(False, tuple(raws)))
+                self._to(member, attest)
+
+    def _to(self, member: int, frame: bytes) -> None:
+        self.world.send_from_client(self.endpoint, member, frame)
+
+    def _resend(self) -> None:
+        """Another member is asked for the results each time: the one before may be down."""
+        self._turn += 1
+        if self.open:
+            operations = list(self.open.values())[:RESEND_AT_ONCE]
+            self._send([operation.raw for operation in operations], None)
+            if self._turn % 3 == 0:
+                ask = pack(AskOutcome(self._turn, operations[0].raw))
+                for member in range(self.world.n):
+                    self._to(member, ask)
+        if self._reading is not None:
+            self._reading = None
+        self.world.network.timer(self.endpoint, RESEND_US, self._resend)
+
+    # Answers.
+
+    def deliver(self, source: Endpoint, frame: bytes) -> None:
+        """Take an answer."""
+        member = self.world.member_at[source]
+        try:
+            message = _frames.decode(frame)
+            if isinstance(message, Results):
+                self._check(member, message.attestation)
+                check_results(self.world.trust, message)
+                self._on_results(member, message)
+            elif isinstance(message, Attested):
+                self._check(member, message.attestation)
+                self._on_attested(member, message.attestation)
+            elif isinstance(message, Expired):
+                self._check(member, message.statement)
+                self._on_expired(member, message.statement)
+            elif isinstance(message, Refused):
+                self._check(member, message.refusals)
+                self._on_refused(member, message.refusals)
+            elif isinstance(message, ReadReply):
+                self._on_read(member, message)
+        except ReplicaFault as fault:
+            self._count(fault.check)
+        except CryptoError:
+            self._count("malformed")
+
+    def _count(self, what: str) -> None:
+        what = f"client: {what}"
+        self.refused_frames[what] = self.refused_frames.get(what, 0) + 1
+
+    def _check(self, member: MemberId, envelope: Envelope) -> None:
+        if envelope.signer != member:
+            raise ReplicaFault("signer", "another member's statement")
+        if self.world.signatures.check([envelope_check(self.world.roster, envelope)]) != [True]:
+            raise ReplicaFault("signature", "does not verify")
+
+    def _on_results(self, member: MemberId, message: Results) -> None:
+        said = attested(message.attestation)
+        entries = {entry.tx_id: entry.result for entry in message.entries}
+        self._proven.setdefault((int(said.height), bytes(said.block_hash)), {}).update(entries)
+        self._on_attested(member, message.attestation)
+
+    def _on_attested(self, member: MemberId, envelope: Envelope) -> None:
+        said = attested(envelope)
+        key = (int(said.height), bytes(said.block_hash))
+        signers = self._attested.setdefault(key, set())
+        signers.add(int(member))
+        if len(signers) < self.world.trust.acceptance:
+            return
+        self.world.on_believed_block(*key)
+        for tx_id, result in self._proven.pop(key, {}).items():
+            self._believe(tx_id, "committed", result, key[0])
+        if self._read is not None and self._read[0] == key:
+            self.reads.append(self._read[1])
+            self._read = None
+            self.seen_height = max(self.seen_height, key[0])
+
+    def _on_expired(self, member: MemberId, envelope: Envelope) -> None:
+        said = statement_kinds.decode(envelope)
+        tx_id = getattr(said, "tx_id", None)
+        operation = self.open.get(tx_id) if tx_id is not None else None
+        if operation is None or tx_id is None or not isinstance(said, NotExecuted):
+            return
+        if said.time > valid_until(operation.raw):
+            signers = self._expired.setdefault(tx_id, set())
+            signers.add(int(member))
+            if len(signers) >= self.world.trust.acceptance:
+                self._believe(tx_id, "expired", None, int(said.height))
+
+    def _on_refused(self, member: MemberId, envelope: Envelope) -> None:
+        said = statement_kinds.decode(envelope)
+        for refusal in said.refusals if isinstance(said, Refusals) else ():
+            if RefusalCode(refusal.code).final:
+                signers = self._refusals.setdefault(refusal.digest, set())
+                signers.add(int(member))
+                if len(signers) >= self.world.trust.acceptance:
+                    for operation in list(self.open.values()):
+                        if digest("received", operation.raw) == refusal.digest:
+                            self._believe(operation.tx_id, "refused", None, 0)
+
+    def _on_read(self, member: MemberId, message: ReadReply) -> None:
+        if self._reading is None:
+            return
+        key, raw, least = self._reading
+        self._check(member, message.attestation)
+        hashed = check_read(self.world.trust, message, raw, least)
+        self._reading = None
+        height = int(message.header.height)
+        done = ReadDone(self.number, key, least, height, message.value, bytes(hashed))
+        self._read = ((height, bytes(hashed)), done)
+        self._on_attested(member, message.attestation)
+        for other in range(self.world.n):
+            if other != member:
+                self._to(other, pack(AskAttestation(self._turn, message.header.height)))
+
+    def _believe(self, tx_id: TxId, outcome: str, result: bytes | None, height: int) -> None:
+        operation = self.open.get(tx_id)
+        if operation is None:
+            return
+        if outcome == "committed" and result is not None:
+            decoded = results.decode(result)
+            if decoded.code is ResultCode.REPEATED:
+                return  # the first execution's own result is asked for
+            if decoded.code is ResultCode.EXPIRED:
+                outcome = "expired"
+        del self.open[tx_id]
+        operation.outcome, operation.result, operation.height = outcome, result, height
+        operation.returned_us = self.world.scheduler.now_us
+        self.seen_height = max(self.seen_height, height)
+        self.world.on_believed(self, operation)
+
+
+def valid_until(raw: bytes) -> int:
+    """Return until when a client's own transaction is valid, in ms since the epoch."""
+    return int(_transactions.decode(raw[SIGNATURE_BYTES:]).valid_until)

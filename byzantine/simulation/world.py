@@ -1,0 +1,363 @@
+"""The simulated world: one scenario, whole, on a virtual clock.
+
+What lives here: replicas, clients, links, what the scenario's steps do to them, and what is noted for the
+oracles while it happens. What must not be known here: whether any of it is right.
+
+Everything follows from the scenario: the same one gives the same events in the same order on every machine.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+from byzantine import scenario as plan
+from byzantine.liars.catalogue import make_behaviour
+from byzantine.liars.liar import Hand
+from byzantine.liars.memory import Memory
+from byzantine.simulation.client import Operation, SimulatedClient
+from byzantine.simulation.genesis import simulated_genesis
+from byzantine.simulation.recorder import Recorder
+from byzantine.simulation.replica import SimulatedReplica
+from byzantine.simulation.signatures import signatures
+from byzantine.simulation.steps import do, link_policy
+from byzantine.trace import What
+from crypto.attestation import Height
+from crypto.batch import Millis
+from crypto.digest import Digest
+from crypto.roster import MemberId, Roster
+from ledger.genesis import Genesis
+from network.simulated import (
+    MILLISECOND,
+    WALL_START_MS,
+    Endpoint,
+    SimulatedNetwork,
+)
+from pbft import Tuning
+from tetrarch.engines import ordering
+from tetrarch.node.effects import ConnectionId, Effects
+from tetrarch.trust import TrustRoot
+
+CLEAN = plan.Links(low_us=200, high_us=1_200)
+"""What links are after healing."""
+
+BLAMING = ("evidence",)
+"""Events by which a replica says that it holds proof against a member."""
+
+
+class Observed:
+    """What was noted while a world ran, for the oracles to judge."""
+
+    def __init__(self) -> None:
+        self.hashes: dict[int, tuple[Digest, int]] = {}
+        """The block hash at each height, as the first honest replica executed it."""
+        self.forks: list[str] = []
+        """Blocks that honest replicas executed beside another one at the same height."""
+        self.stopped: list[str] = []
+        """Honest replicas with whole disks that stopped by themselves."""
+        self.evidence: dict[int, set[str]] = {}
+        """Members against whom honest replicas hold proof, and of what."""
+        self.refused: Counter[str] = Counter()
+        """What honest replicas and clients dropped, by reason; complete once the run has ended."""
+        self.fired: Counter[str] = Counter()
+        self.highest_view = 0
+        self.believed_blocks: dict[int, set[bytes]] = {}
+        """Blocks that a client saw attested by f+1, by height."""
+        self.overfull: list[str] = []
+        """What grew beyond its bound at an honest replica."""
+        self.closed_clients = 0
+        self.healed_us: int | None = None
+        self.converged_us: int | None = None
+
+
+class World:
+    """One run of one scenario."""
+
+    def __init__(self, scenario: plan.Scenario, recorder: Recorder | None = None) -> None:
+        self.scenario = scenario
+        self.n = scenario.replicas
+        self.random = Random(f"world {scenario.name} {scenario.seed}")
+        self.signatures = signatures(scenario.signatures)
+        self.genesis: Genesis = simulated_genesis(
+            self.n, scenario.application, scenario.checkpoint_interval, self.signatures
+        )
+        self.trust = TrustRoot.of(self.genesis)
+        self.roster: Roster = self.trust.roster
+        self.parts = ordering(self.genesis, self.roster)
+        tunes = scenario.tuning
+        self.tuning = Tuning(
+            batch_target=tunes.batch_target,
+            batch_delay_ms=Millis(tunes.batch_delay_ms),
+            pipeline_depth=tunes.pipeline_depth,
+            request_timeout_ms=Millis(tunes.request_timeout_ms),
+        )
+        self.recorder = recorder
+        seed = scenario.seed
+        self.network = SimulatedNetwork(
+            seed, link_policy(scenario.links), trace=None if recorder is None else recorder.on_network
+        )
+        self.scheduler = self.network.scheduler
+        self.observed = Observed()
+        self.values: dict[str, str] = {}
+        """What clients last wrote, as they guess for compare-and-set."""
+        self.member_at: dict[Endpoint, MemberId] = {}
+        self._endpoints: list[list[Endpoint]] = [[] for _ in range(self.n)]
+        self.memory = Memory()
+        self.hands: list[Hand] = []
+        self.replicas: list[SimulatedReplica] = [self._make_replica(member) for member in range(self.n)]
+        self.connections: dict[Endpoint, ConnectionId] = {}
+        self._client_at: dict[ConnectionId, Endpoint] = {}
+        self.clients = [self._make_client(number) for number in range(scenario.clients)]
+        for replica in self.replicas:
+            replica.start()
+        for hand in self.hands:
+            hand.begin()
+
+    # Making.
+
+    def _make_replica(self, member: int) -> SimulatedReplica:
+        liar = next((each for each in self.scenario.liars if each.member == member), None)
+        self.member_at[member] = MemberId(member)
+        self._endpoints[member].append(member)
+        if liar is None:
+            return SimulatedReplica(self, member, member)
+        surroundings = _Surroundings(self, member)
+        hand = Hand(
+            surroundings,
+            self.genesis,
+            MemberId(member),
+            self.signatures.member(member),
+            self.parts.door,
+            self.memory,
+            self.scenario.seed,
+        )
+        hand.behaviours = [make_behaviour(hand, lie) for lie in liar.lies]
+        self.hands.append(hand)
+        replica = SimulatedReplica(self, member, member, hand)
+        surroundings.replica = replica
+        return replica
+
+    def _make_client(self, number: int) -> SimulatedClient:
+        client = SimulatedClient(self, number)
+        connection = ConnectionId(1 + number)
+        self.connections[client.endpoint] = connection
+        self._client_at[connection] = client.endpoint
+        return client
+
+    # Frames.
+
+    def send_member(self, source: Endpoint, member: int, frame: bytes) -> None:
+        """Send a frame to a member."""
+        if self.recorder is not None:
+            self.recorder.about_to_send(frame)
+        for endpoint in self._endpoints[member]:
+            if endpoint != source:
+                self.network.send(source, endpoint, frame)
+
+    def send_client(self, source: Endpoint, connection: ConnectionId, frame: bytes) -> None:
+        """Send a frame to a client."""
+        if self.recorder is not None:
+            self.recorder.about_to_send(frame)
+        endpoint = self._client_at.get(connection)
+        if endpoint is not None:
+            self.network.send(source, endpoint, frame)
+
+    def send_from_client(self, source: Endpoint, member: int, frame: bytes) -> None:
+        """Send a client's frame to a member."""
+        self.send_member(source, member, frame)
+
+    # What happens.
+
+    def wall_ms(self) -> int:
+        """Return what a right wall clock shows."""
+        return WALL_START_MS + self.scheduler.now_us // MILLISECOND
+
+    def note(self, what: What, source: Endpoint, **more: object) -> None:
+        """Put an event into the trace, if there is one."""
+        if self.recorder is not None:
+            self.recorder.note(self.scheduler.now_us, what, source, **more)
+
+    def on_turn(self, replica: SimulatedReplica, effects: Effects) -> None:
+        """A replica did a turn."""
+        for event in effects.events:
+            if not replica.honest:
+                continue
+            facts = dict(event.facts)
+            if event.name in BLAMING:
+                accused = int(facts["member"] or 0)
+                self.observed.evidence.setdefault(accused, set()).add(str(facts.get("what", event.name)))
+                self.note(
+                    What.EVIDENCE, replica.endpoint, target=str(accused), note=str(facts.get("what", ""))
+                )
+            elif event.name in ("view_active", "view_change", "started"):
+                view = int(facts["view"] or 0)
+                self.observed.highest_view = max(self.observed.highest_view, view)
+                leaving = "leaving" if event.name == "view_change" else ""
+                self.note(What.VIEW, replica.endpoint, view=view, note=leaving)
+            elif event.name == "checkpoint_stable":
+                self.note(What.STABLE, replica.endpoint, sequence=int(facts["height"] or 0))
+
+    def on_executed(self, replica: SimulatedReplica, height: Height, block_hash: Digest) -> None:
+        """A replica stored a block."""
+        if replica.honest:
+            first = self.observed.hashes.setdefault(height, (block_hash, replica.member))
+            if first[0] != block_hash:
+                self.observed.forks.append(
+                    f"block {height}: {first[0].hex()[:12]} at {first[1]},"
+                    f" {block_hash.hex()[:12]} at {replica.member}"
+                )
+        self.note(What.EXECUTED, replica.endpoint, sequence=int(height), digest=block_hash[:4].hex())
+
+    def on_stopped(self, replica: SimulatedReplica, error: BaseException) -> None:
+        """A replica stopped by itself."""
+        if replica.honest and not replica.disk.damaged:
+            self.observed.stopped.append(f"replica {replica.member}: {type(error).__name__}: {error}")
+        self.note(What.CRASHED, replica.endpoint, note=str(error))
+
+    def on_client_closed(self, replica: SimulatedReplica) -> None:
+        """A replica ended a client's connection for what it sent."""
+        if replica.honest:
+            self.observed.closed_clients += 1
+
+    def on_submitted(self, client: SimulatedClient, operation: Operation) -> None:
+        """A client sent an operation for the first time."""
+        self.note(What.SUBMITTED, client.endpoint, digest=operation.tx_id[:4].hex())
+
+    def on_believed(self, client: SimulatedClient, operation: Operation) -> None:
+        """A client believes an outcome."""
+        self.note(What.BELIEVED, client.endpoint, digest=operation.tx_id[:4].hex(), note=operation.outcome)
+
+    def on_believed_block(self, height: int, block_hash: bytes) -> None:
+        """A client saw a block attested by f+1."""
+        self.observed.believed_blocks.setdefault(height, set()).add(block_hash)
+
+    def on_lied(self, endpoint: Endpoint, behaviour: str) -> None:
+        """A behaviour fired."""
+        self.observed.fired[behaviour] += 1
+        self.note(What.LIED, endpoint, kind=behaviour)
+
+    # Steps.
+
+    def play(self) -> None:
+        """Do all steps, heal, and run until everybody has converged or time is up."""
+        for step in sorted(self.scenario.steps, key=lambda step: step.at_ms):
+            self.scheduler.run_until(step.at_ms * MILLISECOND)
+            self._do(step)
+        self.scheduler.run_until(self.scenario.heal_at_ms * MILLISECOND)
+        self.heal()
+        limit = self.scenario.expect.live_within_ms
+        if self.scheduler.run_while(lambda: not self.converged(), (limit or 5_000) * MILLISECOND):
+            self.observed.converged_us = self.scheduler.now_us
+        self._collect()
+
+    def _do(self, step: plan.Step) -> None:
+        do(self, step)
+
+    def heal(self) -> None:
+        """Faults end: links are whole and clean, disks have room, all replicas run. Liars go on."""
+        self.network.heal()
+        self.network.set_policy(link_policy(CLEAN))
+        self.note(What.HEALED, "network")
+        self.observed.healed_us = self.scheduler.now_us
+        for replica in self.replicas:
+            replica.disk.full = False
+            broken = replica.stopped is not None or (replica.heart is not None and replica.heart.failure)
+            if broken and replica.disk.damaged:
+                replica.disk.lose()
+                replica.marked = True
+            if broken or replica.heart is None:
+                self._restart(replica)
+        for client in self.clients:
+            client.submit(2)
+
+    def _restart(self, replica: SimulatedReplica) -> None:
+        self.note(What.RESTARTED, replica.endpoint)
+        replica.restart()
+
+    def crash(self, replica: SimulatedReplica, surviving: int = 0) -> None:
+        """End a replica's process, if it runs."""
+        if replica.heart is not None:
+            self.note(What.CRASHED, replica.endpoint)
+            replica.crash(surviving)
+
+    def revive(self, replica: SimulatedReplica) -> None:
+        """Start a replica that is down."""
+        if replica.heart is None:
+            self._restart(replica)
+
+    # The state of things.
+
+    def endpoints(self, member: int) -> list[Endpoint]:
+        """Return where a member is on the network: twins are at two places."""
+        return self._endpoints[member]
+
+    @property
+    def honest(self) -> list[SimulatedReplica]:
+        """The replicas that do not lie."""
+        return [replica for replica in self.replicas if replica.honest]
+
+    def converged(self) -> bool:
+        """Whether clients know all outcomes, and honest replicas all run and stand at one block."""
+        if any(client.open for client in self.clients):
+            return False
+        heads = set()
+        for replica in self.honest:
+            if replica.heart is None:
+                return False
+            heads.add(replica.heart.ledger.head_hash)
+        return len(heads) == 1
+
+    def _collect(self) -> None:
+        observed = self.observed
+        for replica in self.honest:
+            if replica.heart is not None:
+                status = replica.heart.engine.status()
+                observed.highest_view = max(observed.highest_view, status.view)
+                for reason, count in (*status.ignored, *replica.heart.counters.all()):
+                    observed.refused[reason] += count
+                observed.overfull += [
+                    f"replica {replica.member}: {held} {what}, at most {most} are allowed"
+                    for what, (held, most) in replica.heart.sizes().items()
+                    if held > most
+                ]
+        for client in self.clients:
+            observed.refused.update(client.refused_frames)
+
+
+class _Surroundings:
+    """A liar's surroundings in this world (`byzantine.liars.liar.Surroundings`)."""
+
+    def __init__(self, world: World, endpoint: Endpoint) -> None:
+        self._world, self._endpoint = world, endpoint
+        self.replica: SimulatedReplica | None = None
+
+    def now_ms(self) -> int:
+        """Return the ms since the run began."""
+        return self._world.scheduler.now_us // MILLISECOND
+
+    def wall_ms(self) -> int:
+        """Return the wall clock."""
+        return self._world.wall_ms()
+
+    def after(self, delay_ms: int, action: Callable[[], object]) -> None:
+        """Call `action` later."""
+        self._world.scheduler.after(delay_ms * MILLISECOND, action)
+
+    def send_member(self, member: MemberId, frame: bytes) -> None:
+        """Send a frame to a member."""
+        self._world.send_member(self._endpoint, member, frame)
+
+    def send_client(self, connection: ConnectionId, frame: bytes) -> None:
+        """Send a frame to a client."""
+        self._world.send_client(self._endpoint, connection, frame)
+
+    def crash_for(self, delay_ms: int) -> None:
+        """End the process now, and start it again later."""
+        if self.replica is not None:
+            replica = self.replica
+            # Not from within its own turn.
+            self._world.scheduler.after(0, self._world.crash, replica)
+            self.after(delay_ms, lambda: self._world.revive(replica))
+
+    def on_lied(self, behaviour: str) -> None:
+        """A behaviour fired."""
+        self._world.on_lied(self._endpoint, behaviour)
