@@ -4,6 +4,8 @@ What lives here: the primary's proposing, a backup's two votes, and the one path
 leave the engine (rule 14). Leaving a view, checkpoints and resending live elsewhere.
 """
 
+from msgspec import structs
+
 from consensus.contract import Decision, Now, Request
 from consensus.pool import BatchLimits
 from crypto.attestation import Height
@@ -95,6 +97,7 @@ def on_pre_prepare(state: State, signed: Signed[PrePrepare], now: Now) -> Ignore
         if slot.pre_prepare.message == message:
             return _take_ids(state, slot, signed, now)
         state.accuse("two proposals for one sequence", slot.pre_prepare.envelope, signed.envelope)
+        state.timers.deceived = True
         return Ignored.CONFLICTING
     if message.sequence <= state.proposed_until:
         return Ignored.NOT_REPROPOSED
@@ -162,8 +165,23 @@ def on_prepare(state: State, signed: Signed[Prepare], _now: Now) -> Ignored | No
     if earlier is not None:
         state.accuse("two PREPAREs for one sequence", earlier.envelope, signed.envelope)
         return Ignored.CONFLICTING
+    _show_other_proposal(state, slot, signed)
     advance_slot(state, slot)
     return None
+
+
+def _show_other_proposal(state: State, slot: Slot, vote: Signed[Prepare]) -> None:
+    """Send a backup that prepares another batch what the primary proposed here, once.
+
+    Primary or backup lied: the primary, whose two proposals are then held together by those who were shown one
+    each, or the backup, who learns nothing by it.
+    """
+    proposal, content = slot.pre_prepare, slot.content
+    if proposal is None or content is None or proposal.message.digest == vote.message.digest:
+        return
+    if vote.signer not in slot.shown:
+        slot.shown.add(vote.signer)
+        state.send(structs.replace(proposal.envelope, beside=b"".join(content.ids)), vote.signer)
 
 
 def on_commit(state: State, signed: Signed[Commit], _now: Now) -> Ignored | None:

@@ -107,6 +107,8 @@ class Slot:
     voted_commit: bool = False
     refused: bool = False
     """Whether the proposal, now that its bodies are here, turned out to be one that nobody may vote for."""
+    shown: set[MemberId] = field(default_factory=set)
+    """Who voted for another batch than this view's proposal here, and was sent that."""
     prepares: Votes[Prepare] = field(default_factory=Votes)
     commits: Votes[Commit] = field(default_factory=Votes)
     contents: dict[Digest, Content] = field(default_factory=dict)
@@ -128,6 +130,7 @@ class Slot:
         """Forget what belongs to one view only. Prepared certificates stay (rule 2)."""
         self.pre_prepare = None
         self.voted_prepare = self.voted_commit = self.refused = False
+        self.shown.clear()
         self.prepares.clear()
         self.commits.clear()
 

@@ -1,11 +1,22 @@
-"""All behaviours by name. Importing this module knows them all."""
+"""All behaviours of lying members by name: importing this module defines every one of them."""
 
-from byzantine.liars.liar import Behaviour, Hand
-from byzantine.scenario import Lie
+from difflib import get_close_matches
 
-BEHAVIOURS: dict[str, type[Behaviour]] = {}
+from byzantine.liars import primary  # noqa: F401  # defines its behaviours
+from byzantine.liars.liar import BEHAVIOURS, Behaviour, Hand
+from byzantine.scenario import Contradiction, Lie
 
 
 def make_behaviour(hand: Hand, lie: Lie) -> Behaviour:
-    """Return a behaviour for one liar. Raises `KeyError` for an unknown name."""
+    """Return a behaviour for one liar. Raises `Contradiction` for an unknown name."""
+    require_behaviour(lie.behaviour)
     return BEHAVIOURS[lie.behaviour](hand, lie)
+
+
+def require_behaviour(name: str) -> None:
+    """Raise `Contradiction` for a name that no behaviour of a member has, naming those like it."""
+    if name not in BEHAVIOURS:
+        like = get_close_matches(name, BEHAVIOURS)
+        raise Contradiction(
+            "behaviour", f"{name!r} is unknown" + (f"; like it: {', '.join(like)}" if like else "")
+        )

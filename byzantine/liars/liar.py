@@ -138,11 +138,11 @@ class Behaviour:
     def on_reply(self, connection: ConnectionId, frame: Frame) -> Iterable[Frame | bytes] | None:
         """A frame for a client."""
 
-    def admits(self, request: Request) -> bool:  # noqa: ARG002
+    def admits(self, request: Request) -> bool:
         """Whether the engine is told of a client's request."""
         return True
 
-    def hears(self, message: Signed[Any]) -> bool:  # noqa: ARG002
+    def hears(self, message: Signed[Any]) -> bool:
         """Whether the engine is told of a message."""
         return True
 
@@ -154,6 +154,22 @@ class Behaviour:
 
     def on_restart(self, disk: Any) -> None:
         """The process starts again from this disk."""
+
+
+BEHAVIOURS: dict[str, type[Behaviour]] = {}
+"""Every behaviour that a module has defined, by name."""
+
+
+def behaviour(name: str) -> Callable[[type[B]], type[B]]:
+    """Define a behaviour of a lying member under `name`."""
+
+    def define(kind: type[B]) -> type[B]:
+        kind.name = name
+        if BEHAVIOURS.setdefault(name, kind) is not kind:
+            raise ValueError(f"two behaviours are called {name}")
+        return kind
+
+    return define
 
 
 class Hand:
@@ -327,7 +343,7 @@ class LyingEngine:
         if all(behaviour.hears(message) for behaviour in self._hand.behaviours):
             self._engine.receive(message, now)
 
-    def redundant(self, message: Signed[Any]) -> bool:  # noqa: ARG002
+    def redundant(self, message: Signed[Any]) -> bool:
         """Never: a liar listens to everything."""
         return False
 

@@ -10,9 +10,9 @@ f+1.
 from random import Random
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.json import Encoder
 
+from byzantine.oracles.observation import Operation, ReadDone
 from crypto.attestation import Height, attested
 from crypto.batch import Millis, TxId
 from crypto.codec import StrictDecoder
@@ -63,34 +63,6 @@ _frames = FrameDecoder(TO_CLIENTS, MAX_FRAME_BYTES)
 _transactions = StrictDecoder(Transaction, MAX_TRANSACTION_BYTES)
 
 
-class Operation(Struct):
-    """One operation of the history. Times are virtual us."""
-
-    client: int
-    number: int
-    tx_id: TxId
-    raw: bytes
-    payload: dict[str, str | None]
-    invoked_us: int
-    returned_us: int | None = None
-    outcome: str = ""
-    """`committed`, `refused` or `expired` once it is believed."""
-    result: bytes | None = None
-    """The canonical bytes of the result that the client believes."""
-    height: int = 0
-
-
-class ReadDone(Struct, frozen=True):
-    """One verified read."""
-
-    client: int
-    key: str
-    min_height: int
-    height: int
-    value: bytes | None
-    block_hash: bytes
-
-
 class SimulatedClient:
     """One client; connected to every replica."""
 
@@ -107,7 +79,7 @@ class SimulatedClient:
         self.seen_height = 0
         self._turn = 0
         self._attested: dict[tuple[int, bytes], set[int]] = {}
-        self._proven: dict[tuple[int, bytes], dict[TxId, bytes]] = {}
+        self._proven: dict[tuple[int, bytes], dict[TxId, tuple[int, bytes]]] = {}
         self._expired: dict[TxId, set[int]] = {}
         self._refusals: dict[bytes, set[int]] = {}
         self._reading: tuple[str, bytes, int] | None = None
@@ -229,7 +201,7 @@ class SimulatedClient:
 
     def _on_results(self, member: MemberId, message: Results) -> None:
         said = attested(message.attestation)
-        entries = {entry.tx_id: entry.result for entry in message.entries}
+        entries = {entry.tx_id: (entry.position, entry.result) for entry in message.entries}
         self._proven.setdefault((int(said.height), bytes(said.block_hash)), {}).update(entries)
         self._on_attested(member, message.attestation)
 
@@ -241,8 +213,8 @@ class SimulatedClient:
         if len(signers) < self.world.trust.acceptance:
             return
         self.world.on_believed_block(*key)
-        for tx_id, result in self._proven.pop(key, {}).items():
-            self._believe(tx_id, "committed", result, key[0])
+        for tx_id, (position, result) in self._proven.pop(key, {}).items():
+            self._believe(tx_id, "committed", result, key[0], position)
         if self._read is not None and self._read[0] == key:
             self.reads.append(self._read[1])
             self._read = None
@@ -286,7 +258,9 @@ class SimulatedClient:
             if other != member:
                 self._to(other, pack(AskAttestation(self._turn, message.header.height)))
 
-    def _believe(self, tx_id: TxId, outcome: str, result: bytes | None, height: int) -> None:
+    def _believe(
+        self, tx_id: TxId, outcome: str, result: bytes | None, height: int, position: int = 0
+    ) -> None:
         operation = self.open.get(tx_id)
         if operation is None:
             return
@@ -297,7 +271,8 @@ class SimulatedClient:
             if decoded.code is ResultCode.EXPIRED:
                 outcome = "expired"
         del self.open[tx_id]
-        operation.outcome, operation.result, operation.height = outcome, result, height
+        operation.outcome, operation.result = outcome, result
+        operation.height, operation.position = height, position
         operation.returned_us = self.world.scheduler.now_us
         self.seen_height = max(self.seen_height, height)
         self.world.on_believed(self, operation)

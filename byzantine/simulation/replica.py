@@ -49,6 +49,9 @@ class SimulatedReplica:
         self.stopped: str | None = None
         """Why it stopped by itself, if it did: a fault of its own, which no input from outside may cause."""
         self.marked = False
+        """Whether its next start is one on an old disk, as its operator says."""
+        self.lost_disk = False
+        """Whether its disk was lost, put back, or damaged at any time."""
         self._order = GroupSync()
         self._alarm: Timer | None = None
         self._scheduled = False

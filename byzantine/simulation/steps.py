@@ -104,11 +104,12 @@ def _disk(world: "World", step: plan.Disk) -> None:
             disk.keep()
         case "flip":
             disk.flip(world.random)
+            replica.lost_disk = True
         case "lose" | "old":
             world.crash(replica)
             if step.what == "lose":
                 disk.lose()
             else:
                 disk.put_back()
-            replica.marked = True
+            replica.marked = replica.lost_disk = True
             world.revive(replica)

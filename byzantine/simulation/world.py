@@ -14,15 +14,17 @@ from byzantine import scenario as plan
 from byzantine.liars.catalogue import make_behaviour
 from byzantine.liars.liar import Hand
 from byzantine.liars.memory import Memory
-from byzantine.simulation.client import Operation, SimulatedClient
+from byzantine.oracles.observation import Operation
+from byzantine.simulation.client import SimulatedClient
 from byzantine.simulation.genesis import simulated_genesis
 from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.replica import SimulatedReplica
 from byzantine.simulation.signatures import signatures
 from byzantine.simulation.steps import do, link_policy
 from byzantine.trace import What
+from consensus.contract import Status
 from crypto.attestation import Height
-from crypto.batch import Millis
+from crypto.batch import Millis, TxId
 from crypto.digest import Digest
 from crypto.roster import MemberId, Roster
 from ledger.genesis import Genesis
@@ -62,6 +64,8 @@ class Observed:
         self.highest_view = 0
         self.believed_blocks: dict[int, set[bytes]] = {}
         """Blocks that a client saw attested by f+1, by height."""
+        self.halted: list[str] = []
+        """Honest replicas that halted, or are marked at the end, without a reason of their own."""
         self.overfull: list[str] = []
         """What grew beyond its bound at an honest replica."""
         self.closed_clients = 0
@@ -102,6 +106,7 @@ class World:
         self.member_at: dict[Endpoint, MemberId] = {}
         self._endpoints: list[list[Endpoint]] = [[] for _ in range(self.n)]
         self.memory = Memory()
+        self.sent_by_liars: set[TxId] = set()
         self.hands: list[Hand] = []
         self.replicas: list[SimulatedReplica] = [self._make_replica(member) for member in range(self.n)]
         self.connections: dict[Endpoint, ConnectionId] = {}
@@ -312,6 +317,7 @@ class World:
             if replica.heart is not None:
                 status = replica.heart.engine.status()
                 observed.highest_view = max(observed.highest_view, status.view)
+                self._note_standing(replica, status)
                 for reason, count in (*status.ignored, *replica.heart.counters.all()):
                     observed.refused[reason] += count
                 observed.overfull += [
@@ -321,6 +327,26 @@ class World:
                 ]
         for client in self.clients:
             observed.refused.update(client.refused_frames)
+
+    def _note_standing(self, replica: SimulatedReplica, status: Status) -> None:
+        """A replica halts on a full disk, and is marked after it lost its disk: for nothing else."""
+        if status.halted is not None and replica.heart is not None and replica.heart.failure is None:
+            self.observed.halted.append(f"replica {replica.member} halted: {status.halted}")
+        if status.marked and not replica.lost_disk:
+            self.observed.halted.append(f"replica {replica.member} was marked, though its disk is whole")
+
+    def in_words(self) -> str:
+        """Return where everybody stands, for people."""
+        open_ = sum(len(client.open) for client in self.clients)
+        said = [f"clients wait for {open_}"]
+        for replica in self.replicas:
+            if replica.heart is None:
+                said.append(f"{replica.member}: down {replica.stopped or ''}".strip())
+                continue
+            status = replica.heart.engine.status()
+            where = f"{replica.member}: height {replica.heart.ledger.height} view {status.view}"
+            said.append(f"{where} waits for {status.waiting_for}")
+        return "; ".join(said)
 
 
 class _Surroundings:

@@ -1,0 +1,135 @@
+"""Oracles over chains: agreement, validity, integrity, durability.
+
+What lives here: what any two honest chains, and each of them alone, must satisfy. The state machine is
+computed anew by a model of its own (`model`). What must not be known here: consensus.
+"""
+
+from byzantine.oracles.model import make_model
+from byzantine.oracles.observation import Chain, Observation
+from byzantine.verdicts import Finding, Verdict
+from ledger.block import block_hash
+from ledger.result import ResultCode, results
+from ledger.transaction import parse_transaction, transaction_id
+
+
+def agreement(seen: Observation) -> Finding:
+    """No two honest replicas ever hold different blocks at one height, and no client is shown another."""
+    if seen.forks:
+        return Finding("agreement", Verdict.FAIL, seen.forks[0])
+    longest = _longest(seen)
+    if longest is None:
+        return Finding("agreement", Verdict.INCONCLUSIVE, "no honest chain could be read")
+    for member, chain in seen.chains.items():
+        height = _first_difference(chain, longest)
+        if height is not None:
+            return Finding("agreement", Verdict.FAIL, f"block {height} at member {member} is another one")
+    for height, hashes in seen.believed_blocks.items():
+        if height <= longest.height and hashes != {bytes(longest.block_hash(height))}:
+            return Finding(
+                "agreement", Verdict.FAIL, f"a client was shown another block {height} by f+1 members"
+            )
+        if len(hashes) > 1:
+            return Finding("agreement", Verdict.FAIL, f"a client was shown two blocks at height {height}")
+    return Finding("agreement", Verdict.PASS)
+
+
+def _longest(seen: Observation) -> Chain | None:
+    return max(seen.chains.values(), key=lambda chain: chain.height, default=None)
+
+
+def _first_difference(chain: Chain, longest: Chain) -> int | None:
+    """Chains are linked: equal hashes at the lower head mean that all below is equal."""
+    height = chain.height
+    if height == 0 or chain is longest or chain.block_hash(height) == longest.block_hash(height):
+        return None
+    while height > 1 and chain.block_hash(height - 1) != longest.block_hash(height - 1):
+        height -= 1
+    return height
+
+
+def validity(seen: Observation) -> Finding:
+    """Every block is linked and its hash right, its time grows, its transactions were sent and signed, and
+    its results are what the application, computed anew, gives."""
+    chain = _longest(seen)
+    if chain is None:
+        return Finding("validity", Verdict.INCONCLUSIVE, "no honest chain could be read")
+    known = {operation.tx_id for operation in seen.operations} | seen.sent_by_liars
+    model = make_model(seen.genesis.application)
+    parent, time = seen.genesis.first_parent(), 0
+    for height in range(1, chain.height + 1):
+        block = chain.block(height)
+        header = block.header
+        if (
+            header.height != height
+            or header.parent != parent
+            or block_hash(header) != chain.block_hash(height)
+        ):
+            return Finding("validity", Verdict.FAIL, f"block {height} is not linked to the one below")
+        if header.time <= time or header.time < header.proposed:
+            return Finding("validity", Verdict.FAIL, f"block {height}'s time does not grow")
+        parent, time = chain.block_hash(height), header.time
+        parsed = [parse_transaction(raw, seen.genesis.chain_id, len(raw)) for raw in block.transactions]
+        if not all(seen.check([each.check for each in parsed])):
+            return Finding("validity", Verdict.FAIL, f"block {height} holds what its sender did not sign")
+        for each, result in zip(parsed, block.results, strict=True):
+            if each.id not in known:
+                return Finding(
+                    "validity", Verdict.FAIL, f"block {height} holds a transaction that nobody sent"
+                )
+            wrong = None if model is None else model.apply(each, results.decode(result), height, time)
+            if wrong is not None:
+                return Finding("validity", Verdict.FAIL, f"block {height}, {each.id.hex()[:12]}: {wrong}")
+    return Finding("validity", Verdict.PASS)
+
+
+def integrity(seen: Observation) -> Finding:
+    """A transaction is executed once at most, and never after its valid_until."""
+    chain = _longest(seen)
+    if chain is None:
+        return Finding("integrity", Verdict.INCONCLUSIVE, "no honest chain could be read")
+    executed: dict[bytes, int] = {}
+    for height in range(1, chain.height + 1):
+        block = chain.block(height)
+        for raw, result in zip(block.transactions, block.results, strict=True):
+            tx_id, decoded = transaction_id(raw), results.decode(result)
+            if decoded.executed:
+                if tx_id in executed:
+                    what = f"{tx_id.hex()[:12]} was executed at {executed[tx_id]} and at {height}"
+                    return Finding("integrity", Verdict.FAIL, what)
+                executed[tx_id] = height
+                until = parse_transaction(raw, seen.genesis.chain_id, len(raw)).transaction.valid_until
+                if until < block.header.time:
+                    return Finding(
+                        "integrity", Verdict.FAIL, f"{tx_id.hex()[:12]} was executed after its time"
+                    )
+            elif decoded.code is ResultCode.REPEATED and executed.get(tx_id) != decoded.first_height:
+                what = f"{tx_id.hex()[:12]} is called a repeat of block {decoded.first_height}"
+                return Finding("integrity", Verdict.FAIL, what)
+    return Finding("integrity", Verdict.PASS)
+
+
+def durability(seen: Observation) -> Finding:
+    """Whatever a client believes committed is in every honest chain that reaches so far, with that result;
+    and what it believes expired or refused is in none."""
+    short = 0
+    for member, chain in seen.chains.items():
+        found: dict[bytes, tuple[int, bytes]] = {}
+        for height in range(1, chain.height + 1):
+            block = chain.block(height)
+            for raw, result in zip(block.transactions, block.results, strict=True):
+                found.setdefault(transaction_id(raw), (height, result))
+        for operation in seen.operations:
+            held = found.get(operation.tx_id)
+            name = operation.tx_id.hex()[:12]
+            if operation.outcome == "committed":
+                if held is None and operation.height > chain.height:
+                    short += 1
+                elif held is None or held[1] != operation.result:
+                    what = "lost" if held is None else "holds with another result"
+                    return Finding("durability", Verdict.FAIL, f"member {member} {what} acknowledged {name}")
+            elif operation.outcome and held is not None and results.decode(held[1]).executed:
+                what = f"{name} was executed, though its client was told that it is {operation.outcome}"
+                return Finding("durability", Verdict.FAIL, what)
+    if not seen.chains or short:
+        return Finding("durability", Verdict.INCONCLUSIVE, "a chain is too short to say")
+    return Finding("durability", Verdict.PASS)

@@ -1,0 +1,99 @@
+"""What was seen of one run: the one thing that oracles look at. Data, filled by a runner.
+
+What lives here: shapes. What must not be known here: how they were filled, and what is right.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from msgspec import Struct
+
+from byzantine.scenario import Scenario
+from crypto.batch import TxId
+from crypto.digest import Digest
+from crypto.keys import Check
+from ledger.block import Block
+from ledger.genesis import Genesis
+
+
+class Chain(Protocol):
+    """The chain in one replica's store."""
+
+    @property
+    def height(self) -> int:
+        """Of its last block."""
+        ...
+
+    def block_hash(self, height: int) -> Digest:
+        """Return a block's hash, from 1 up to the height."""
+        ...
+
+    def block(self, height: int) -> Block:
+        """Return a block."""
+        ...
+
+
+class Operation(Struct):
+    """One operation of an honest client, from its first sending to the outcome. Times in us."""
+
+    client: int
+    number: int
+    tx_id: TxId
+    raw: bytes
+    payload: dict[str, str | None]
+    invoked_us: int
+    returned_us: int | None = None
+    outcome: str = ""
+    """`committed`, `refused` or `expired` once it is believed."""
+    result: bytes | None = None
+    """The canonical bytes of the result that the client believes."""
+    height: int = 0
+    position: int = 0
+    """Where in its block it stands."""
+
+
+class ReadDone(Struct, frozen=True):
+    """One verified read that a client believes."""
+
+    client: int
+    key: str
+    min_height: int
+    height: int
+    value: bytes | None
+    block_hash: bytes
+
+
+@dataclass(slots=True)
+class Observation:
+    """One run as far as it was seen."""
+
+    scenario: Scenario
+    genesis: Genesis
+    chains: Mapping[int, Chain]
+    """Of honest members, by member."""
+    check: Callable[[Sequence[Check]], list[bool]]
+    """Verifies signatures."""
+    operations: Sequence[Operation] = ()
+    sent_by_liars: frozenset[TxId] = frozenset()
+    """Transactions that hostile clients or liars signed: they may be executed too."""
+    reads: Sequence[ReadDone] = ()
+    believed_blocks: Mapping[int, set[bytes]] = field(default_factory=dict)
+    """Blocks that a client saw attested by f+1, by height."""
+    forks: Sequence[str] = ()
+    """Blocks executed beside others while it ran, in words."""
+    stopped: Sequence[str] = ()
+    """Honest replicas that stopped by themselves though nothing was wrong with their disks."""
+    halted: Sequence[str] = ()
+    """Honest replicas that halted or were marked at the end without a reason of their own."""
+    lost: Sequence[str] = ()
+    """What the runner lost sight of: whatever it says, the run is inconclusive."""
+    evidence: Mapping[int, set[str]] = field(default_factory=dict)
+    """Members against whom honest replicas hold proof, and of what."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    fired: Mapping[str, int] = field(default_factory=dict)
+    overfull: Sequence[str] = ()
+    highest_view: int = 0
+    recovered_ms: int | None = None
+    unfinished: str = ""
+    """What was still awaited when time was up, in words."""

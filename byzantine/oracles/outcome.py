@@ -1,0 +1,54 @@
+"""Oracles over how a run went: nobody correct stops, memory stays bounded, it recovers, and the stated
+outcome came about.
+"""
+
+from byzantine.oracles.observation import Observation
+from byzantine.verdicts import Finding, Verdict
+
+
+def robustness(seen: Observation) -> Finding:
+    """No correct replica stops, halts or is marked without a reason of its own; nothing was lost sight of."""
+    if seen.stopped:
+        return Finding("robustness", Verdict.FAIL, f"a correct replica stopped: {seen.stopped[0]}")
+    if seen.halted:
+        return Finding("robustness", Verdict.FAIL, seen.halted[0])
+    if seen.lost:
+        return Finding("robustness", Verdict.INCONCLUSIVE, seen.lost[0])
+    return Finding("robustness", Verdict.PASS)
+
+
+def memory(seen: Observation) -> Finding:
+    """Nothing that others send heaps up beyond its bound."""
+    if seen.overfull:
+        return Finding("memory", Verdict.FAIL, seen.overfull[0])
+    return Finding("memory", Verdict.PASS)
+
+
+def liveness(seen: Observation) -> Finding:
+    """Once faults have ended everybody converges within the stated time."""
+    limit = seen.scenario.expect.live_within_ms
+    if limit is None:
+        return Finding("liveness", Verdict.PASS, "not expected")
+    if seen.lost:
+        return Finding("liveness", Verdict.INCONCLUSIVE, seen.lost[0])
+    if seen.recovered_ms is None:
+        return Finding("liveness", Verdict.FAIL, f"no convergence within {limit} ms: {seen.unfinished}")
+    return Finding("liveness", Verdict.PASS)
+
+
+def expected(seen: Observation) -> Finding:
+    """What the scenario states beyond safety and liveness: who fired, what was refused, which view."""
+    expect = seen.scenario.expect
+    named = [lie.behaviour for liar in seen.scenario.liars for lie in liar.lies]
+    named += [lie.behaviour for lie in (*seen.scenario.hostile_clients, *seen.scenario.hostile_network)]
+    for behaviour in named if expect.fired is None else expect.fired:
+        if not seen.fired.get(behaviour):
+            return Finding("outcome", Verdict.FAIL, f"{behaviour} never fired")
+    for reason in expect.refused:
+        if not seen.refused.get(reason):
+            return Finding("outcome", Verdict.FAIL, f"nobody counted {reason!r}")
+    if expect.view == "kept" and seen.highest_view:
+        return Finding("outcome", Verdict.FAIL, f"view 0 was left needlessly, for {seen.highest_view}")
+    if expect.view == "changed" and not seen.highest_view:
+        return Finding("outcome", Verdict.FAIL, "view 0 was never left")
+    return Finding("outcome", Verdict.PASS)

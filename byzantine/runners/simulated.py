@@ -1,0 +1,118 @@
+"""The simulated runner: one scenario in a world of its own, judged.
+
+What lives here: making an observation of a world that has run, and the result of it. What must not be known
+here: how a world runs.
+"""
+
+import time
+from collections.abc import Sequence
+
+from byzantine.oracles import Observation, judge
+from byzantine.oracles.observation import Operation
+from byzantine.scenario import Scenario, require_consistent
+from byzantine.simulation.recorder import Recorder
+from byzantine.simulation.replica import block_hash_at
+from byzantine.simulation.world import World
+from byzantine.trace import What
+from byzantine.verdicts import Finding, Result
+from crypto.attestation import Height
+from crypto.digest import Digest
+from ledger.block import Block
+from ledger.ledger import Ledger
+
+SIMULATED = "simulated"
+
+
+class LedgerChain:
+    """A simulated replica's chain (`byzantine.oracles.observation.Chain`)."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._blocks: dict[int, Block] = {}
+
+    @property
+    def height(self) -> int:
+        """Of its last block."""
+        return self._ledger.height
+
+    def block_hash(self, height: int) -> Digest:
+        """Return a block's hash."""
+        return block_hash_at(self._ledger, height)
+
+    def block(self, height: int) -> Block:
+        """Return a block. Raises `LookupError`, `CorruptStore`."""
+        block = self._blocks.get(height) or self._ledger.block(Height(height))
+        if block is None:
+            raise LookupError(f"there is no block {height}")
+        self._blocks[height] = block
+        return block
+
+
+def simulate(scenario: Scenario, recorder: Recorder | None = None) -> Result:
+    """Run a scenario to its end and judge it. Raises `Contradiction`.
+
+    With a recorder its events are the trace of the run.
+    """
+    require_consistent(scenario)
+    began = time.perf_counter()
+    world = World(scenario, recorder)
+    world.play()
+    seen = observe(world)
+    findings = judge(seen)
+    if recorder is not None:
+        for finding in findings:
+            if finding.verdict != "pass":
+                world.note(What.FAILED, "network", kind=finding.oracle, note=finding.why)
+    return result_of(seen, findings, SIMULATED, time.perf_counter() - began)
+
+
+def observe(world: World) -> Observation:
+    """Return what was seen of a world that has run."""
+    observed = world.observed
+    chains = {}
+    for replica in world.honest:
+        if replica.heart is not None:
+            chains[int(replica.member)] = LedgerChain(replica.heart.ledger)
+    operations: list[Operation] = [each for client in world.clients for each in client.operations.values()]
+    recovered = None
+    if observed.converged_us is not None and observed.healed_us is not None:
+        recovered = (observed.converged_us - observed.healed_us) // 1000
+    return Observation(
+        scenario=world.scenario,
+        genesis=world.genesis,
+        chains=chains,
+        check=world.signatures.check,
+        operations=operations,
+        sent_by_liars=frozenset(world.sent_by_liars),
+        reads=[read for client in world.clients for read in client.reads],
+        believed_blocks=observed.believed_blocks,
+        forks=observed.forks,
+        stopped=observed.stopped,
+        halted=observed.halted,
+        evidence=observed.evidence,
+        refused=observed.refused,
+        fired=observed.fired,
+        overfull=observed.overfull,
+        highest_view=observed.highest_view,
+        recovered_ms=recovered,
+        unfinished="" if recovered is not None else world.in_words(),
+    )
+
+
+def result_of(seen: Observation, findings: Sequence[Finding], runner: str, seconds: float) -> Result:
+    """Return the result of a judged observation."""
+    scenario = seen.scenario
+    return Result(
+        name=scenario.name,
+        n=scenario.replicas,
+        seed=scenario.seed,
+        runner=runner,
+        fired=dict(sorted(seen.fired.items())),
+        findings=tuple(findings),
+        blocks=max((chain.height for chain in seen.chains.values()), default=0),
+        views=seen.highest_view,
+        recovered_ms=seen.recovered_ms,
+        blamed=tuple(sorted(seen.evidence)),
+        liars=scenario.lying_members,
+        seconds=seconds,
+    )
