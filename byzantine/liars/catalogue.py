@@ -6,6 +6,8 @@ from byzantine.liars import primary  # noqa: F401  # defines its behaviours
 from byzantine.liars.liar import BEHAVIOURS, Behaviour, Hand
 from byzantine.scenario import Contradiction, Lie
 
+__all__ = ["BEHAVIOURS", "make_behaviour", "require_behaviour"]
+
 
 def make_behaviour(hand: Hand, lie: Lie) -> Behaviour:
     """Return a behaviour for one liar. Raises `Contradiction` for an unknown name."""

@@ -266,7 +266,9 @@ class World:
         for replica in self.replicas:
             replica.disk.full = False
             broken = replica.stopped is not None or (replica.heart is not None and replica.heart.failure)
-            if broken and replica.disk.damaged:
+            if replica.disk.damaged:
+                # Found or not: its operator puts a new disk in, and says so.
+                self.crash(replica)
                 replica.disk.lose()
                 replica.marked = True
             if broken or replica.heart is None:
