@@ -14,6 +14,7 @@ from crypto.batch import Millis
 from crypto.digest import Digest
 from crypto.roster import MemberId
 from ledger.application import load_application
+from ledger.errors import DiskFull
 from ledger.ledger import Ledger
 from network.simulated import MILLISECOND, Endpoint, Timer, VirtualClock
 from tetrarch.node.durability import GroupSync
@@ -195,7 +196,7 @@ class SimulatedReplica:
     def _sync_disk(self) -> bool:
         try:
             self.disk.sync()
-        except OSError as error:
+        except (DiskFull, OSError) as error:
             self._order.failed()
             if self.heart is not None:
                 self.heart.store_failed(str(error))
