@@ -63,7 +63,7 @@ class Operation(Struct, frozen=True):
     """Of a compare-and-set."""
     order: int | None = None
     """A hint: where it is believed to stand among all others, such as its place in the chain, or, for a read
-    of the state after a block, a number between two blocks. A wrong hint costs time and changes no
+    of the state after a block, a number between two blocks. A wrong hint costs time, and changes no
     verdict."""
 
     def __post_init__(self) -> None:

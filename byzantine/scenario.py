@@ -64,7 +64,8 @@ class PowerCut(_Step, frozen=True, tag="power-cut"):
 
 
 class Partition(_Step, frozen=True, tag="partition"):
-    """Nothing passes between members of different groups; clients reach everybody."""
+    """Nothing passes between members of different groups; clients reach everybody. The twins of members that
+    have one are numbered on, from the number of replicas, in the order of their members."""
 
     groups: tuple[tuple[Member, ...], ...]
 
@@ -202,6 +203,11 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
         return tuple(sorted(liar.member for liar in self.liars))
 
     @property
+    def twins(self) -> int:
+        """How many members run twice."""
+        return sum(any(lie.behaviour == "twin" for lie in liar.lies) for liar in self.liars)
+
+    @property
     def events(self) -> int:
         """How many steps and lies it is made of: what shrinking makes fewer."""
         lies = sum(len(liar.lies) for liar in self.liars)
@@ -252,8 +258,9 @@ def _require_members(scenario: Scenario) -> None:
         for member in getattr(step, "to", None) or ():
             _require_member(scenario, f"steps[{number}].to", member)
         for group in getattr(step, "groups", ()):
-            for member in group:
-                _require_member(scenario, f"steps[{number}].groups", member)
+            for seat in group:
+                if seat >= scenario.replicas + scenario.twins:
+                    raise Contradiction(f"steps[{number}].groups", f"{seat} is neither a member nor a twin")
     for number, liar in enumerate(scenario.liars):
         _require_member(scenario, f"liars[{number}].member", liar.member)
 

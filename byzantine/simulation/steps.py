@@ -77,8 +77,14 @@ def _between(
 
 
 def _partition(world: "World", step: plan.Partition) -> None:
-    side = {member: number for number, group in enumerate(step.groups) for member in group}
-    _between(world, world.network.cut, [(a, b) for a in side for b in side if side[a] != side[b]])
+    side: dict[Endpoint, int] = {}
+    for number, group in enumerate(step.groups):
+        for seat in group:
+            side |= dict.fromkeys(world.seat(seat), number)
+    for source in side:
+        for target in side:
+            if side[source] != side[target]:
+                world.network.cut(source, target)
 
 
 def _isolate(world: "World", step: plan.Isolate) -> None:
@@ -88,9 +94,10 @@ def _isolate(world: "World", step: plan.Isolate) -> None:
 
 
 def _power_cut(world: "World", step: plan.PowerCut) -> None:
-    for replica in world.replicas:
+    everybody = (*world.replicas, *world.twins)
+    for replica in everybody:
         world.crash(replica, step.surviving)
-    for replica in world.replicas:
+    for replica in everybody:
         world.revive(replica)
 
 

@@ -14,6 +14,7 @@ from byzantine import scenario as plan
 from byzantine.liars.catalogue import make_behaviour
 from byzantine.liars.liar import Hand
 from byzantine.liars.memory import Memory
+from byzantine.liars.twins import TWIN, Twin
 from byzantine.oracles.observation import Operation
 from byzantine.simulation.client import SimulatedClient
 from byzantine.simulation.genesis import simulated_genesis
@@ -108,11 +109,14 @@ class World:
         self.memory = Memory()
         self.sent_by_liars: set[TxId] = set()
         self.hands: list[Hand] = []
+        self.twins: list[SimulatedReplica] = []
+        """Second copies of members, in the order of their members: on the network they come after all
+        members."""
         self.replicas: list[SimulatedReplica] = [self._make_replica(member) for member in range(self.n)]
         self.connections: dict[Endpoint, ConnectionId] = {}
         self._client_at: dict[ConnectionId, Endpoint] = {}
         self.clients = [self._make_client(number) for number in range(scenario.clients)]
-        for replica in self.replicas:
+        for replica in (*self.replicas, *self.twins):
             replica.start()
         for hand in self.hands:
             hand.begin()
@@ -125,20 +129,25 @@ class World:
         self._endpoints[member].append(member)
         if liar is None:
             return SimulatedReplica(self, member, member)
-        surroundings = _Surroundings(self, member)
-        hand = Hand(
-            surroundings,
-            self.genesis,
-            MemberId(member),
-            self.signatures.member(member),
-            self.parts.door,
-            self.memory,
-            self.scenario.seed,
-        )
+        replica = self._make_liar(liar, member)
+        if any(lie.behaviour == TWIN for lie in liar.lies):
+            self.twins.append(self._make_liar(liar, f"{member}'"))
+        return replica
+
+    def _make_liar(self, liar: plan.Liar, endpoint: Endpoint) -> SimulatedReplica:
+        member = MemberId(liar.member)
+        surroundings = _Surroundings(self, endpoint)
+        signer, door, seed = self.signatures.member(member), self.parts.door, self.scenario.seed
+        hand = Hand(surroundings, self.genesis, member, signer, door, self.memory, seed)
         hand.behaviours = [make_behaviour(hand, lie) for lie in liar.lies]
+        for behaviour in hand.behaviours:
+            if isinstance(behaviour, Twin):
+                behaviour.second = endpoint != member
         self.hands.append(hand)
-        replica = SimulatedReplica(self, member, member, hand)
-        surroundings.replica = replica
+        if endpoint != member:
+            self.member_at[endpoint] = member
+            self._endpoints[member].append(endpoint)
+        replica = surroundings.replica = SimulatedReplica(self, member, endpoint, hand)
         return replica
 
     def _make_client(self, number: int) -> SimulatedClient:
@@ -263,7 +272,7 @@ class World:
         self.network.set_policy(link_policy(CLEAN))
         self.note(What.HEALED, "network")
         self.observed.healed_us = self.scheduler.now_us
-        for replica in self.replicas:
+        for replica in (*self.replicas, *self.twins):
             replica.disk.full = False
             broken = replica.stopped is not None or (replica.heart is not None and replica.heart.failure)
             if replica.disk.damaged:
@@ -294,8 +303,12 @@ class World:
     # The state of things.
 
     def endpoints(self, member: int) -> list[Endpoint]:
-        """Return where a member is on the network: twins are at two places."""
+        """Return where a member is on the network: one with a twin is at two places."""
         return self._endpoints[member]
+
+    def seat(self, number: int) -> list[Endpoint]:
+        """Return the place of one copy: members by their numbers, then twins."""
+        return [number] if number < self.n else [self.twins[number - self.n].endpoint]
 
     @property
     def honest(self) -> list[SimulatedReplica]:
