@@ -1,0 +1,87 @@
+"""Hunting mutants: does the campaign notice a broken rule?
+
+What lives here: the order in which scenarios are tried on a mutant, and the hunt for one. What must not be
+known here: mutants, and what they break.
+
+A mutant is killed by the first run that is no pass where the right code passes. Which scenarios are tried,
+and in which order, is the same for all: nothing here is made to fit one mutant.
+"""
+
+import time
+from collections.abc import Iterator
+from itertools import count
+
+from msgspec import Struct, structs
+
+from byzantine.attacks.catalogue import ATTACKS
+from byzantine.campaign.byzzfuzz import byzzfuzz_scenario
+from byzantine.campaign.generator import random_scenario
+from byzantine.campaign.runs import judged
+from byzantine.campaign.twins import twins_count, twins_scenario
+from byzantine.mutants import applied
+from byzantine.scenario import Scenario
+from byzantine.verdicts import Result, Verdict
+
+PATIENCE_S = 60.0
+"""How long one mutant is hunted, unless told otherwise."""
+
+LONGEST_LIVE_MS = 30_000
+"""No run that goes well takes longer to converge than a third of this; those that hang should not cost
+much."""
+
+TWINS_STRIDE = 1_009
+"""A prime, so that the numbers of Twins scenarios that are tried lie everywhere."""
+
+
+class Hunted(Struct, frozen=True):
+    """How the hunt for one mutant ended."""
+
+    mutant: str
+    rules: tuple[int, ...]
+    killed: bool
+    runs: int
+    seconds: float
+    scenario: str = ""
+    """What killed it, with the number of replicas and the seed."""
+    oracle: str = ""
+    why: str = ""
+
+
+def hunting_order(n: int = 4) -> Iterator[Scenario]:
+    """Yield scenarios without end: the catalogue first, then chance in several forms beside it."""
+    for seed in count():
+        for attack in ATTACKS.values():
+            yield attack.scenario(7 if seed % 5 == 4 else n, seed)
+        for number in range(40):
+            yield random_scenario(40 * seed + number, (4, 4, 5, 6, 4, 7)[number % 6], liars=number % 2 == 0)
+            yield byzzfuzz_scenario(40 * seed + number, n)
+            yield twins_scenario((40 * seed + number) * TWINS_STRIDE % twins_count(n), n)
+
+
+def hunt(mutant: str, patience_s: float = PATIENCE_S) -> Hunted:
+    """Run scenarios on a mutant until one fails or patience is at its end. Raises `MutantError`."""
+    began = time.perf_counter()
+    with applied(mutant) as broken:
+        runs = 0
+        for scenario in hunting_order():
+            runs += 1
+            result = judged(_impatient(scenario))
+            seconds = time.perf_counter() - began
+            if result.verdict is not Verdict.PASS:
+                return _killed(mutant, broken.rules, result, runs, seconds)
+            if seconds > patience_s:
+                break
+    return Hunted(mutant, broken.rules, False, runs, seconds)
+
+
+def _killed(mutant: str, rules: tuple[int, ...], result: Result, runs: int, seconds: float) -> Hunted:
+    finding = result.failed[0]
+    scenario = f"{result.name} n={result.n} seed={result.seed}"
+    return Hunted(mutant, rules, True, runs, seconds, scenario, finding.oracle, finding.why)
+
+
+def _impatient(scenario: Scenario) -> Scenario:
+    expect = scenario.expect
+    if expect.live_within_ms is None or expect.live_within_ms <= LONGEST_LIVE_MS:
+        return scenario
+    return structs.replace(scenario, expect=structs.replace(expect, live_within_ms=LONGEST_LIVE_MS))

@@ -1,0 +1,160 @@
+"""Campaigns: seeds are scenarios, all cores agree, failures shrink and come back from files."""
+
+import json
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from byzantine.campaign.byzzfuzz import byzzfuzz_scenario
+from byzantine.campaign.generator import random_scenario
+from byzantine.campaign.parallel import run_all
+from byzantine.campaign.replay import as_test, load_replay, replay_of, save_replay
+from byzantine.campaign.runs import judged, recorded
+from byzantine.campaign.shrink import same_failure, shrink
+from byzantine.campaign.twins import divisions, twins_count, twins_scenario
+from byzantine.scenario import Crash, Expect, Scenario, require_consistent
+from byzantine.scenario_file import UnusableFile
+from byzantine.trace import fingerprint
+from byzantine.verdicts import Result, Verdict
+
+SEEDS = range(24)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_schedules_of_faults_and_lies_pass_all_oracles(seed: int) -> None:
+    assert judged(random_scenario(seed, (4, 4, 4, 5, 6, 7)[seed % 6])).failed == ()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_mutated_messages_break_nothing(seed: int) -> None:
+    assert judged(byzzfuzz_scenario(seed, (4, 4, 7)[seed % 3])).failed == ()
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_twins_break_nothing(number: int) -> None:
+    result = judged(twins_scenario(number * 1_361))
+    assert result.failed == ()
+    assert result.fired["twin"] > 0
+
+
+def test_random_schedules_differ_and_are_consistent() -> None:
+    scenarios = [random_scenario(seed, 4 + seed % 4) for seed in range(200)]
+    for scenario in scenarios:
+        require_consistent(scenario)
+    assert len({scenario.steps for scenario in scenarios}) == 200
+    assert {len(scenario.liars) for scenario in scenarios} == {0, 1, 2}
+    assert random_scenario(5) == random_scenario(5)
+
+
+def test_no_random_schedule_has_more_faulty_members_than_f() -> None:
+    for seed in range(300):
+        scenario = random_scenario(seed, 4)
+        forgetful = {
+            s.member for s in scenario.steps if type(s).__name__ == "Disk" and s.what in ("lose", "flip")
+        }
+        assert len(forgetful | set(scenario.lying_members)) <= scenario.f
+
+
+def test_divisions_are_all_ways_into_two_groups_or_one() -> None:
+    ways = divisions(3)
+    assert len(ways) == 4
+    assert {frozenset(map(frozenset, way)) for way in ways} == {
+        frozenset({frozenset({0, 1, 2})}),
+        frozenset({frozenset({0}), frozenset({1, 2})}),
+        frozenset({frozenset({0, 1}), frozenset({2})}),
+        frozenset({frozenset({0, 2}), frozenset({1})}),
+    }
+
+
+def test_twins_scenarios_are_enumerated_each_once() -> None:
+    total = twins_count(4, rounds=1)
+    assert total == 4 * 16
+    seen = {repr((s.liars, s.steps)) for s in (twins_scenario(number, rounds=1) for number in range(total))}
+    assert len(seen) == total
+
+
+def _verdict(seed: int) -> tuple[int, Verdict]:
+    return seed, judged(random_scenario(seed)).verdict
+
+
+def test_all_cores_give_the_same_results_as_one() -> None:
+    alone = list(run_all(_verdict, range(4), processes=1))
+    assert sorted(run_all(_verdict, range(4), processes=2, chunk=1)) == alone
+
+
+def failing() -> Scenario:
+    """A schedule that cannot converge in the time it is given once a certain replica has crashed."""
+    scenario = random_scenario(3, liars=False)
+    steps = (*scenario.steps, Crash(at_ms=scenario.heal_at_ms, member=2))
+    return structs.replace(scenario, steps=steps, expect=Expect(live_within_ms=1))
+
+
+def test_shrinking_keeps_the_failure_and_little_else() -> None:
+    scenario = failing()
+    first = judged(scenario)
+    assert [finding.oracle for finding in first.failed] == ["liveness"]
+    shrunk = shrink(scenario, same_failure(judged, first), max_runs=200)
+    assert shrunk.scenario.events < scenario.events
+    assert shrunk.scenario.events <= 3
+    assert "liveness" in {finding.oracle for finding in judged(shrunk.scenario).failed}
+
+
+def test_shrinking_does_not_take_another_failure_for_the_same() -> None:
+    scenario = failing()
+
+    def other(tried: Scenario) -> Result:
+        result = judged(tried)
+        changed = tuple(structs.replace(finding, oracle="agreement") for finding in result.findings)
+        return result if tried == scenario else structs.replace(result, findings=changed)
+
+    assert shrink(scenario, same_failure(other, judged(scenario)), max_runs=20).scenario == scenario
+
+
+def saved(tmp_path: Path) -> Path:
+    scenario = failing()
+    result, events = recorded(scenario)
+    path = tmp_path / "a.replay.json"
+    save_replay(replay_of(scenario, result, fingerprint(events)), path)
+    return path
+
+
+def test_a_replay_file_gives_the_same_run_again(tmp_path: Path) -> None:
+    replay = load_replay(saved(tmp_path))
+    result, events = recorded(replay.scenario)
+    assert fingerprint(events) == replay.trace
+    assert result.failed == replay.failed
+
+
+@pytest.mark.parametrize("field", ["format", "version", "commit"])
+def test_a_replay_of_another_version_or_commit_is_refused(tmp_path: Path, field: str) -> None:
+    path = saved(tmp_path)
+    values = json.loads(path.read_text())
+    values[field] = 99 if field == "format" else "another"
+    path.write_text(json.dumps(values))
+    with pytest.raises(UnusableFile, match=field):
+        load_replay(path)
+
+
+@pytest.mark.parametrize("change", [{"scenario": {"name": "x", "replicas": 2}}, {"trace": 5}, {"more": 1}])
+def test_a_damaged_replay_is_refused_and_the_field_named(tmp_path: Path, change) -> None:
+    path = saved(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UnusableFile, match=next(iter(change)) if "scenario" not in change else "replicas"):
+        load_replay(path)
+
+
+def test_what_is_no_json_is_no_replay(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("{")
+    with pytest.raises(UnusableFile, match="no replay file"):
+        load_replay(path)
+
+
+def test_the_pytest_file_of_a_failure_fails_as_long_as_it_does(tmp_path: Path) -> None:
+    text = as_test(load_replay(saved(tmp_path)))
+    names: dict[str, object] = {}
+    exec(compile(text, "test_it.py", "exec"), names)
+    test = next(value for name, value in names.items() if name.startswith("test_"))
+    with pytest.raises(AssertionError):
+        test()  # type: ignore[operator]

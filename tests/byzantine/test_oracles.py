@@ -1,0 +1,270 @@
+"""Every oracle passes an honest run, and fails one in which its own rule is broken."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from msgspec import structs
+
+from byzantine.oracles import Observation, judge
+from byzantine.oracles.observation import Operation, ReadDone
+from byzantine.scenario import Expect, Liar, Lie
+from byzantine.verdicts import SAFETY, Finding, Result, Verdict, worst
+from crypto.batch import Millis
+from crypto.codec import encode
+from crypto.digest import Digest
+from ledger.block import Block
+from ledger.result import Result as Outcome
+from ledger.result import ResultCode, ok_result, results
+from tests.byzantine.runs import observed
+
+
+class Tampered:
+    """A chain of which one block is another one."""
+
+    def __init__(
+        self, chain, height: int, change: Callable[[Block], Block], hashed: bytes | None = None
+    ) -> None:
+        self._chain, self._at, self._change, self._hashed = chain, height, change, hashed
+
+    @property
+    def height(self) -> int:
+        return self._chain.height
+
+    def block_hash(self, height: int) -> Digest:
+        if height == self._at and self._hashed is not None:
+            return Digest(self._hashed)
+        return self._chain.block_hash(height)
+
+    def block(self, height: int) -> Block:
+        block = self._chain.block(height)
+        return self._change(block) if height == self._at else block
+
+
+def found(seen: Observation, oracle: str) -> Finding:
+    return next(finding for finding in judge(seen) if finding.oracle == oracle)
+
+
+def fails(seen: Observation, oracle: str, words: str) -> None:
+    finding = found(seen, oracle)
+    assert finding.verdict is Verdict.FAIL
+    assert words in finding.why
+
+
+def everywhere(seen: Observation, change: Callable[[Block], Block], height: int = 2) -> Observation:
+    """The same change in every honest chain."""
+    return replace(seen, chains={m: Tampered(chain, height, change) for m, chain in seen.chains.items()})
+
+
+def committed(seen: Observation) -> Operation:
+    return next(each for each in seen.operations if each.outcome == "committed" and each.height == 2)
+
+
+def test_an_honest_run_passes_every_oracle() -> None:
+    assert [finding for finding in judge(observed()) if finding.verdict is not Verdict.PASS] == []
+
+
+def test_agreement_fails_where_one_chain_holds_another_block() -> None:
+    seen = observed()
+    chains = dict(seen.chains)
+    chains[2] = Tampered(chains[2], chains[2].height, lambda block: block, bytes(32))
+    fails(replace(seen, chains=chains), "agreement", "member 2")
+
+
+def test_agreement_fails_where_a_replica_once_executed_another_block() -> None:
+    fails(replace(observed(), forks=["block 3: a at 0, b at 2"]), "agreement", "block 3")
+
+
+def test_agreement_fails_where_f_plus_1_members_showed_a_client_another_block() -> None:
+    fails(replace(observed(), believed_blocks={2: {bytes(32)}}), "agreement", "shown another block 2")
+
+
+def test_agreement_is_inconclusive_where_no_chain_can_be_read() -> None:
+    assert found(replace(observed(), chains={}), "agreement").verdict is Verdict.INCONCLUSIVE
+
+
+def test_validity_fails_for_a_wrong_result() -> None:
+    def lie(block: Block) -> Block:
+        return structs.replace(block, results=tuple(ok_result(b'"a lie"') for _ in block.results))
+
+    fails(everywhere(observed(), lie), "validity", "block 2")
+
+
+def test_validity_fails_for_what_nobody_sent() -> None:
+    seen = observed()
+    others = [each for each in seen.operations if each.height != 2]
+    fails(replace(seen, operations=others), "validity", "nobody sent")
+
+
+def test_validity_fails_for_what_its_sender_did_not_sign() -> None:
+    def spoil(block: Block) -> Block:
+        raws = [bytes([raw[0] ^ 1]) + raw[1:] for raw in block.transactions]
+        return structs.replace(block, transactions=tuple(raws))
+
+    fails(everywhere(observed(), spoil), "validity", "did not sign")
+
+
+def test_validity_fails_for_a_block_that_is_not_linked() -> None:
+    def cut(block: Block) -> Block:
+        return structs.replace(block, header=structs.replace(block.header, parent=Digest(bytes(32))))
+
+    fails(everywhere(observed(), cut), "validity", "not linked")
+
+
+def test_validity_fails_for_a_header_that_does_not_hash_to_the_blocks_hash() -> None:
+    def later(block: Block) -> Block:
+        header = structs.replace(block.header, time=Millis(block.header.time + 1))
+        return structs.replace(block, header=header)
+
+    fails(everywhere(observed(), later), "validity", "not linked")
+
+
+def test_integrity_fails_for_a_transaction_executed_twice() -> None:
+    def twice(block: Block) -> Block:
+        return structs.replace(block, transactions=block.transactions * 2, results=block.results * 2)
+
+    fails(everywhere(observed(), twice), "integrity", "was executed at")
+
+
+def test_integrity_fails_for_a_repeat_that_names_another_block() -> None:
+    def repeat(block: Block) -> Block:
+        wrong = encode(Outcome(ResultCode.REPEATED, first_height=block.header.height))
+        return structs.replace(block, results=tuple(wrong for _ in block.results))
+
+    fails(everywhere(observed(), repeat), "integrity", "is called a repeat")
+
+
+def test_integrity_fails_for_what_was_executed_after_its_time() -> None:
+    def late(block: Block) -> Block:
+        header = structs.replace(block.header, time=Millis(2**50))
+        return structs.replace(block, header=header)
+
+    fails(everywhere(observed(), late), "integrity", "after its time")
+
+
+def test_durability_fails_for_an_acknowledged_transaction_that_is_lost() -> None:
+    def empty(block: Block) -> Block:
+        return structs.replace(block, transactions=(), results=())
+
+    fails(everywhere(observed(), empty), "durability", "lost acknowledged")
+
+
+def test_durability_fails_for_another_result_than_was_acknowledged() -> None:
+    seen = observed()
+    said = committed(seen)
+    lied = structs.replace(said, result=ok_result(b'"another"'))
+    operations = [lied if each is said else each for each in seen.operations]
+    fails(replace(seen, operations=operations), "durability", "another result")
+
+
+@pytest.mark.parametrize("outcome", ["expired", "refused"])
+def test_durability_fails_for_what_was_executed_though_its_client_was_told_otherwise(outcome: str) -> None:
+    seen = observed()
+    said = committed(seen)
+    operations = [
+        structs.replace(each, outcome=outcome) if each is said else each for each in seen.operations
+    ]
+    fails(replace(seen, operations=operations), "durability", outcome)
+
+
+def test_durability_is_inconclusive_where_a_chain_does_not_reach_so_far() -> None:
+    seen = observed()
+    said = committed(seen)
+    far = structs.replace(said, height=10_000, tx_id=type(said.tx_id)(bytes(32)))
+    seen = replace(seen, operations=[*seen.operations, far])
+    assert found(seen, "durability").verdict is Verdict.INCONCLUSIVE
+
+
+def test_linearizability_fails_for_a_read_of_what_was_never_written() -> None:
+    seen = observed()
+    get = next(
+        each for each in seen.operations if each.payload["op"] == "get" and each.outcome == "committed"
+    )
+    lied = structs.replace(get, result=ok_result(b'"never written"'))
+    operations = [lied if each is get else each for each in seen.operations]
+    assert found(replace(seen, operations=operations), "linearizability").verdict is Verdict.FAIL
+
+
+def test_reads_fail_for_a_value_that_the_chain_does_not_hold_there() -> None:
+    seen = observed()
+    assert seen.reads
+    lied = structs.replace(seen.reads[0], value=b'"a lie"')
+    fails(replace(seen, reads=[lied]), "reads", "read wrongly")
+
+
+def test_reads_fail_below_the_height_that_was_asked_for() -> None:
+    stale = ReadDone(0, "key-0", 5, 2, None, bytes(32))
+    fails(replace(observed(), reads=[stale]), "reads", "asked from 5")
+
+
+def test_robustness_fails_for_a_correct_replica_that_stopped() -> None:
+    fails(replace(observed(), stopped=["replica 1: KeyError"]), "robustness", "replica 1")
+
+
+def test_robustness_is_inconclusive_where_something_was_lost_sight_of() -> None:
+    seen = replace(observed(), lost=["replica 1's process is gone"])
+    assert found(seen, "robustness").verdict is Verdict.INCONCLUSIVE
+    assert found(seen, "liveness").verdict is Verdict.INCONCLUSIVE
+
+
+def test_memory_fails_for_what_heaps_up() -> None:
+    fails(replace(observed(), overfull=["replica 0: 65 evidence"]), "memory", "65")
+
+
+def test_liveness_fails_without_convergence() -> None:
+    fails(replace(observed(), recovered_ms=None, unfinished="clients wait for 3"), "liveness", "wait for 3")
+
+
+def test_accountability_fails_where_an_honest_member_is_accused() -> None:
+    fails(replace(observed(), evidence={1: {"two COMMITs"}}), "accountability", "member 1 is honest")
+
+
+def staged(seen: Observation, **expect) -> Observation:
+    liars = (Liar(member=0, lies=(Lie(behaviour="equivocate"),)),)
+    return replace(seen, scenario=structs.replace(seen.scenario, liars=liars, expect=Expect(**expect)))
+
+
+def test_accountability_fails_where_a_liar_that_must_be_blamed_is_not() -> None:
+    fails(staged(observed(), evidence=(0,)), "accountability", "against member 0")
+
+
+def test_accountability_fails_for_evidence_where_nothing_can_be_proven() -> None:
+    seen = staged(replace(observed(), evidence={0: {"two PREPAREs"}}), no_evidence=True)
+    fails(seen, "accountability", "cannot be proven")
+
+
+@pytest.mark.parametrize(
+    ("expect", "words"),
+    [
+        ({}, "equivocate never fired"),
+        ({"fired": (), "refused": ("a reason",)}, "nobody counted"),
+        ({"fired": (), "view": "changed"}, "never left"),
+    ],
+)
+def test_the_outcome_fails_where_it_is_not_what_was_stated(expect, words: str) -> None:
+    fails(staged(observed(), **expect), "outcome", words)
+
+
+def test_the_outcome_fails_where_a_view_was_left_needlessly() -> None:
+    fails(staged(replace(observed(), highest_view=1), fired=(), view="kept"), "outcome", "needlessly")
+
+
+def result_with(*verdicts: Verdict) -> Result:
+    findings = tuple(Finding("agreement", verdict) for verdict in verdicts)
+    return Result("x", 4, 0, "simulated", {}, findings, 0, 0, None, (), (), 0.0)
+
+
+def test_inconclusive_is_never_a_pass() -> None:
+    assert worst([]) is Verdict.INCONCLUSIVE
+    assert result_with(Verdict.PASS, Verdict.INCONCLUSIVE).verdict is Verdict.INCONCLUSIVE
+    assert result_with(Verdict.INCONCLUSIVE, Verdict.FAIL).verdict is Verdict.FAIL
+    assert result_with(Verdict.PASS).verdict is Verdict.PASS
+
+
+def test_every_oracle_of_safety_is_asked() -> None:
+    assert set(SAFETY) <= {finding.oracle for finding in judge(observed())}
+
+
+def test_results_of_an_honest_run_are_what_the_model_gives_and_not_only_accepted() -> None:
+    block = next(iter(observed().chains.values())).block(2)
+    assert any(results.decode(result).code is ResultCode.OK for result in block.results)

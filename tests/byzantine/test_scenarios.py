@@ -1,0 +1,149 @@
+"""Scenario files: what they say is run, and what contradicts itself is refused by the field's name."""
+
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from byzantine.attacks.attack import UnknownAttack
+from byzantine.attacks.catalogue import find_attack
+from byzantine.runners.simulated import simulate
+from byzantine.scenario import Contradiction, Expect, Lie, Partition, Scenario, Submit, require_consistent
+from byzantine.scenario_file import UnusableFile, load_scenario
+from tests.byzantine.runs import short_scenario
+
+GOOD = """
+format = 1
+name = "two-halves"
+replicas = 4
+seed = 7
+heal_at_ms = 900
+
+[tuning]
+request_timeout_ms = 400
+
+[[liars]]
+member = 0
+[[liars.lies]]
+behaviour = "equivocate"
+sequences = [2, 5]
+
+[[steps]]
+do = "submit"
+at_ms = 20
+count = 3
+
+[[steps]]
+do = "submit"
+at_ms = 200
+count = 3
+client = 1
+
+[[steps]]
+do = "crash"
+at_ms = 300
+member = 2
+surviving = 1
+
+[[steps]]
+do = "restart"
+at_ms = 500
+member = 2
+
+[expect]
+live_within_ms = 20000
+evidence = [0]
+view = "changed"
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "scenario.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_scenario_file_is_run(tmp_path: Path) -> None:
+    result = simulate(load_scenario(written(tmp_path, GOOD)))
+    assert result.failed == ()
+    assert (result.name, result.seed, result.blamed) == ("two-halves", 7, (0,))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "field"),
+    [
+        ("format = 1", "format = 2", "format"),
+        ("replicas = 4", "replicas = 3", "replicas"),
+        ("replicas = 4", 'replicas = "four"', "replicas"),
+        ("seed = 7", "seeds = 7", "seeds"),
+        ('do = "crash"', 'do = "explode"', "steps"),
+        ("surviving = 1", "surviving = 1\nhow = 2", "how"),
+        ("at_ms = 300", "at_ms = 9000", "steps[2].at_ms"),
+        ("at_ms = 300\nmember = 2", "at_ms = 300\nmember = 4", "steps[2].member"),
+        ("client = 1", "client = 9", "steps[1].client"),
+        ("sequences = [2, 5]", "sequences = [5, 2]", "equivocate.sequences"),
+        ("sequences = [2, 5]", "from_ms = 9\nto_ms = 8", "equivocate.to_ms"),
+        ('behaviour = "equivocate"', 'behaviour = "equivocat"', "behaviour"),
+        ("evidence = [0]", "evidence = [1]", "expect.evidence"),
+        ("evidence = [0]", "evidence = [0]\nno_evidence = true", "expect.no_evidence"),
+        ('view = "changed"', 'view = "upside-down"', "expect.view"),
+        ("[expect]", '[expect]\nfired = ["censor"]', "expect.fired"),
+        ("[tuning]", "[tuning", ""),
+    ],
+)
+def test_what_cannot_be_is_refused_and_the_field_named(
+    tmp_path: Path, before: str, after: str, field: str
+) -> None:
+    assert GOOD.count(before) == 1
+    path = written(tmp_path, GOOD.replace(before, after))
+    with pytest.raises(UnusableFile) as refused:
+        load_scenario(path)
+    assert field in str(refused.value)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnusableFile, match="No such file"):
+        load_scenario(tmp_path / "none.toml")
+
+
+def test_an_unknown_behaviour_names_those_like_it(tmp_path: Path) -> None:
+    with pytest.raises(UnusableFile, match="equivocate"):
+        load_scenario(written(tmp_path, GOOD.replace('"equivocate"', '"equivocte"')))
+
+
+def test_an_unknown_attack_names_those_like_it() -> None:
+    with pytest.raises(UnknownAttack, match="did you mean equivocate"):
+        find_attack("equivocte")
+
+
+def too_many_liars() -> Scenario:
+    lie = (Lie(behaviour="no-proposals"),)
+    liars = tuple(
+        structs.replace(find_attack("equivocate").scenario(4, 0).liars[0], member=m, lies=lie) for m in (0, 1)
+    )
+    return structs.replace(short_scenario(), liars=liars)
+
+
+def test_more_than_f_liars_are_no_safe_network() -> None:
+    with pytest.raises(Contradiction, match="more than f"):
+        require_consistent(too_many_liars())
+    require_consistent(structs.replace(too_many_liars(), expect=Expect(safe=False)))
+
+
+def test_a_liar_listed_twice_is_refused() -> None:
+    twice = too_many_liars()
+    with pytest.raises(Contradiction, match="twice"):
+        require_consistent(structs.replace(twice, liars=(twice.liars[0], twice.liars[0])))
+
+
+def test_a_group_of_a_partition_holds_members_and_twins_only() -> None:
+    scenario = structs.replace(short_scenario(), steps=(Partition(groups=((0, 4),)),))
+    with pytest.raises(Contradiction, match=r"steps\[0\].groups"):
+        require_consistent(scenario)
+
+
+def test_events_are_counted_as_shrinking_counts_them() -> None:
+    scenario = structs.replace(find_attack("equivocate").scenario(4, 0), steps=(Submit(), Submit()))
+    assert scenario.events == 3
