@@ -65,6 +65,8 @@ class Event(Struct, frozen=True, omit_defaults=True):
     digest: str = ""
     """The first 8 hexadecimal digits of what the message is about."""
     note: str = ""
+    signer: str = ""
+    """The member that signed what a frame carries, where that is not `source`: some are passed on."""
 
 
 _encoder, _decoder = Encoder(), Decoder(Event)
