@@ -15,10 +15,8 @@ def make_behaviour(hand: Hand, lie: Lie) -> Behaviour:
     return BEHAVIOURS[lie.behaviour](hand, lie)
 
 
-def require_behaviour(name: str) -> None:
+def require_behaviour(name: str, field: str = "behaviour") -> None:
     """Raise `Contradiction` for a name that no behaviour of a member has, naming those like it."""
     if name not in BEHAVIOURS:
         like = get_close_matches(name, BEHAVIOURS)
-        raise Contradiction(
-            "behaviour", f"{name!r} is unknown" + (f"; like it: {', '.join(like)}" if like else "")
-        )
+        raise Contradiction(field, f"{name!r} is unknown" + (f"; like it: {', '.join(like)}" if like else ""))

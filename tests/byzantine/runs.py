@@ -4,19 +4,19 @@ from functools import cache
 
 from byzantine.oracles import Observation
 from byzantine.runners.simulated import observe
-from byzantine.scenario import Crash, Read, Restart, Scenario, Submit, Tunes
+from byzantine.scenario import Crash, Read, Restart, Scenario, Step, Submit, Tunes
 from byzantine.simulation.world import World
 
 
 def short_scenario(seed: int = 1, signatures: str = "stand-in") -> Scenario:
     """Two clients, a crash, a restart, two reads: some ten blocks."""
-    steps = (
+    steps: list[Step] = [
         *(Submit(at_ms=20 + 40 * number, count=3, client=number % 2) for number in range(8)),
         Crash(at_ms=130, member=1, surviving=1),
         Restart(at_ms=260, member=1),
         Read(at_ms=300),
         Read(at_ms=350, client=1),
-    )
+    ]
     return Scenario(
         name="short",
         seed=seed,

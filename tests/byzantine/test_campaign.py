@@ -13,7 +13,7 @@ from byzantine.campaign.replay import as_test, load_replay, replay_of, save_repl
 from byzantine.campaign.runs import judged, recorded
 from byzantine.campaign.shrink import same_failure, shrink
 from byzantine.campaign.twins import divisions, twins_count, twins_scenario
-from byzantine.scenario import Crash, Expect, Scenario, require_consistent
+from byzantine.scenario import Crash, Disk, Expect, Scenario, require_consistent
 from byzantine.scenario_file import UnusableFile
 from byzantine.trace import fingerprint
 from byzantine.verdicts import Result, Verdict
@@ -50,9 +50,8 @@ def test_random_schedules_differ_and_are_consistent() -> None:
 def test_no_random_schedule_has_more_faulty_members_than_f() -> None:
     for seed in range(300):
         scenario = random_scenario(seed, 4)
-        forgetful = {
-            s.member for s in scenario.steps if type(s).__name__ == "Disk" and s.what in ("lose", "flip")
-        }
+        disks = [step for step in scenario.steps if isinstance(step, Disk)]
+        forgetful = {disk.member for disk in disks if disk.what in ("lose", "flip")}
         assert len(forgetful | set(scenario.lying_members)) <= scenario.f
 
 

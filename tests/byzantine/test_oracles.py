@@ -23,7 +23,7 @@ class Tampered:
     """A chain of which one block is another one."""
 
     def __init__(
-        self, chain, height: int, change: Callable[[Block], Block], hashed: bytes | None = None
+        self, chain: Chain, height: int, change: Callable[[Block], Block], hashed: bytes | None = None
     ) -> None:
         self._chain, self._at, self._change, self._hashed = chain, height, change, hashed
 

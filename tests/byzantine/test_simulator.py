@@ -31,7 +31,7 @@ def test_another_seed_gives_another_trace() -> None:
 
 
 def test_the_trace_does_not_depend_on_the_order_in_which_a_process_hashes() -> None:
-    code = "from tests.byzantine.test_simulator import trace_of, short_scenario; print(trace_of(short_scenario(3)))"
+    code = "from tests.byzantine.test_simulator import *; print(trace_of(short_scenario(3)))"
     traces = {
         subprocess.run(
             [sys.executable, "-c", code],
