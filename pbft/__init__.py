@@ -1,8 +1,9 @@
 """The PBFT engine (Castro and Liskov, OSDI 1999, with signatures), behind `consensus.contract`.
 
 Pure: no sockets, disks, clocks or global randomness. `Pbft` is the engine, `Door` verifies what comes
-from outside, `CommitVerifier` judges the certificates that lie beside stored blocks, and `RecordsJudge`
-what else is stored; `largest_new_view` says which numbers are too large for any view to change.
+from outside, `CommitVerifier` judges the certificates that lie beside stored blocks, `RecordsJudge` what
+else is stored, `PbftEvidence` finds out who contradicts itself there; `largest_new_view` says which numbers
+are too large for any view to change.
 
 To be read beside the paper, in this order:
 
@@ -16,6 +17,8 @@ To be read beside the paper, in this order:
 | `timing` | when to suspect a primary |
 | `synchronize` | resending and fetching, which the paper mentions and leaves open |
 | `records`, `restart` | what is durable, and how a replica comes back |
+| `contradictions` | which two statements convict their member |
+| `statements`, `search` | finding such statements in what was stored |
 | `replica` | all of it behind the contract |
 
 "Section" means the paper's; "rule" one of those numbered in docs/protocol.md, to which
@@ -27,6 +30,16 @@ from pbft.door import Door
 from pbft.judge import RecordsJudge
 from pbft.limits import Limits, Tuning
 from pbft.replica import Pbft
+from pbft.search import PbftEvidence
 from pbft.sizes import largest_new_view
 
-__all__ = ["CommitVerifier", "Door", "Limits", "Pbft", "RecordsJudge", "Tuning", "largest_new_view"]
+__all__ = [
+    "CommitVerifier",
+    "Door",
+    "Limits",
+    "Pbft",
+    "PbftEvidence",
+    "RecordsJudge",
+    "Tuning",
+    "largest_new_view",
+]

@@ -5,20 +5,20 @@ signatures must hold in it, and whom two contradictory decisions convict.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
 from consensus.contract import EngineFault, Request
 from consensus.quorum import Quorums
-from crypto.attestation import Attestation, Height, attested
+from crypto.attestation import Height, attested
 from crypto.batch import batch_digest, transaction_root
-from crypto.codec import StrictDecoder
 from crypto.errors import CertificateError
 from crypto.keys import Check
 from crypto.roster import MemberId, Roster
-from crypto.signed import MAX_ENVELOPE_BYTES, Certificate, Envelope, certificates, envelope_check, envelopes
+from crypto.signed import Certificate, Envelope, certificates, envelope_check, envelopes
 from pbft.certificates import CommitVerifier
+from pbft.contradictions import contradict, hides
 from pbft.door import Door, split_ids
 from pbft.messages import (
     MAX_VIEW,
@@ -28,9 +28,7 @@ from pbft.messages import (
     VIEW_CHANGE,
     Commit,
     NewView,
-    Prepare,
     PreparedProof,
-    PrePrepare,
     View,
     ViewChange,
     kinds,
@@ -53,8 +51,7 @@ from pbft.records import (
     key_sequence,
     slot_key,
 )
-
-_evidence = StrictDecoder(tuple[Envelope, Envelope], 2 * MAX_ENVELOPE_BYTES)
+from pbft.statements import evidence_pairs
 
 
 class StoredRecord(Protocol):
@@ -80,14 +77,6 @@ class Judgement(Struct, frozen=True):
     guilty: tuple[MemberId, ...] = ()
     requests: Sequence[Request] = ()
     """Requests with bodies in it. That a body is of its id is not known here."""
-
-
-class _Statement(NamedTuple):
-    """What a vote is about, so that two of one member can be compared."""
-
-    about: tuple[str, int, int]
-    """Kind, view and sequence (or height); 0 where a kind has none of them."""
-    says: bytes
 
 
 class RecordsJudge:
@@ -199,7 +188,7 @@ class RecordsJudge:
     def _judge_evidence(self, key: bytes, value: bytes) -> Judgement:
         if key != evidence_key(value):
             raise CertificateError("the evidence is not what its key says")
-        first, second = _evidence.decode(value)
+        first, second = evidence_pairs.decode(value)
         if first.signer != second.signer or not contradict(first, second):
             raise CertificateError("no contradiction between two statements of one member")
         checks = [envelope_check(self._roster, envelope) for envelope in (first, second)]
@@ -211,58 +200,34 @@ class RecordsJudge:
         """Return the members that certainly lied, given two verified certificates of different batches at
         `height`.
 
-        Who signed COMMITs for both in one view lied. Across views, who committed the earlier one and then
-        sent a VIEW-CHANGE that hides it did: a correct member shows what it prepared until a stable
-        checkpoint covers it.
+        Who signed COMMITs for both in one view lied; so did who committed either and sent a VIEW-CHANGE that
+        hides it (`pbft.contradictions`).
         """
-        (first, one), (second, two) = sorted(
-            (self._commits.statement(certificate) for certificate in certificates),
-            key=lambda statement: statement[1].view,
-        )
-        early = {vote.signer for vote in first.votes}
-        if one.view == two.view:
-            return tuple(sorted(early & {vote.signer for vote in second.votes}))
+        both = [self._commits.statement(certificate) for certificate in certificates]
+        (first, one), (second, two) = both
         guilty: set[MemberId] = set()
+        if not one.sequence == two.sequence == height:
+            raise CertificateError(f"the certificates are not both of height {height}")
+        if one.view == two.view:
+            guilty |= {vote.signer for vote in first.votes} & {vote.signer for vote in second.votes}
         for record in records:
             if record.key.startswith(NEW_VIEWS):
-                guilty |= _hid(envelopes.decode(record.value), height, one.view, two.view, early)
+                for certificate, commit in both:
+                    guilty |= _hid(envelopes.decode(record.value), commit, certificate)
         return tuple(sorted(guilty))
 
 
-def _hid(
-    envelope: Envelope, height: Height, committed: View, later: View, members: set[MemberId]
-) -> set[MemberId]:
-    """Return those of `members` whose VIEW-CHANGE in this NEW-VIEW hides what they committed at `height`."""
+def _hid(envelope: Envelope, commit: Commit, certificate: Certificate) -> set[MemberId]:
+    """Return who committed and hid that in its VIEW-CHANGE in this NEW-VIEW."""
     start = kinds.decode(envelope)
-    if not isinstance(start, NewView) or not committed < start.view <= later:
+    if not isinstance(start, NewView):
         return set()
-    hid = set()
-    for nested in start.view_changes:
-        change = kinds.decode(nested)
-        if nested.signer in members and isinstance(change, ViewChange) and change.stable < height:
-            shown = [decode_pre_prepare(proof.pre_prepare) for proof in change.prepared]
-            if not any(proposal.sequence == height and proposal.view >= committed for proposal in shown):
-                hid.add(nested.signer)
-    return hid
-
-
-def contradict(first: Envelope, second: Envelope) -> bool:
-    """Return whether no correct member signs both statements. Raises `CodecError`."""
-    one, two = _statement(first), _statement(second)
-    return one is not None and two is not None and one.about == two.about and one.says != two.says
-
-
-def _statement(envelope: Envelope) -> _Statement | None:
-    """Return what a vote says and about what; `None` for a message that binds its sender to nothing."""
-    message = kinds.decode(envelope)
-    place: tuple[int, int]
-    match message:
-        case Attestation():
-            place = (0, message.height)
-        case PrePrepare() | Prepare() | Commit():
-            place = (message.view, message.sequence)
-        case ViewChange() | NewView():
-            place = (message.view, 0)
-        case _:
-            return None
-    return _Statement((envelope.kind, *place), envelope.body)
+    members = {vote.signer for vote in certificate.votes}
+    changes = [
+        (nested.signer, kinds.decode(nested)) for nested in start.view_changes if nested.signer in members
+    ]
+    return {
+        signer
+        for signer, change in changes
+        if isinstance(change, ViewChange) and hides(commit, change) is not None
+    }

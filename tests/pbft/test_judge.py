@@ -13,7 +13,7 @@ from crypto.roster import MemberId
 from crypto.signed import Envelope
 from pbft import RecordsJudge
 from pbft.certificates import commit_certificate
-from pbft.judge import contradict
+from pbft.contradictions import contradict
 from tests.pbft.bench import BLOCK, Bench
 from tests.pbft.cluster import Cluster
 

@@ -7,11 +7,15 @@ Every run is named by its seed; `python -m tests.pbft.test_random_liars FIRST LA
 import random
 import sys
 import traceback
+from collections.abc import Sequence
 
 import pytest
 
 from crypto.batch import Millis
+from crypto.roster import MemberId
 from pbft import Limits, Tuning
+from tests.pbft.cluster import Member
+from tests.pbft.holdings import Stored
 from tests.pbft.lying_cluster import LyingCluster
 
 SEEDS = 6
@@ -22,11 +26,14 @@ HEALING_MS = 240_000
 class Run:
     """One seeded schedule of work, faults and lies, then a timely network in which the liars go on."""
 
+    beyond = 0
+    """How many more than f lie."""
+
     def __init__(self, seed: int, n: int) -> None:
         self.random = random.Random(f"run {seed} {n}")
         tuning = Tuning(batch_target=5, request_timeout_ms=Millis(500), batch_delay_ms=Millis(10))
         self.cut: set[tuple[int, int]] = set()
-        liars = self.random.sample(range(n), (n - 1) // 3)
+        liars = self.random.sample(range(n), (n - 1) // 3 + self.beyond)
         self.cluster = LyingCluster(
             n,
             seed,
@@ -113,6 +120,12 @@ class Run:
         assert done, "no convergence\n" + self.in_words()
         assert cluster.run(self.together, limit=HEALING_MS), "somebody stays apart\n" + self.in_words()
         self.check()
+        wrongly = self.convicted_by(cluster.members) - set(cluster.liars)
+        assert not wrongly, f"what was stored convicts honest members: {wrongly}"
+
+    def convicted_by(self, members: Sequence[Member]) -> set[MemberId]:
+        """Whom the stores of these members convict together."""
+        return Stored.of(members).convicted(self.cluster.roster)
 
     def together(self) -> bool:
         statuses = [member.engine.status() for member in self.cluster.honest]
@@ -131,6 +144,28 @@ def test_the_liars_of_these_runs_are_seen_to_lie() -> None:
         run.play()
         seen |= {evidence.what for member in run.cluster.honest for evidence in member.evidence}
     assert {"two proposals for one sequence", "two VIEW-CHANGEs for one view"} <= seen
+
+
+class OverBudget(Run):
+    """One liar too many: nothing is promised, but that nobody honest is convicted."""
+
+    beyond = 1
+
+    def check(self) -> None:
+        """Agreement and progress may be lost."""
+
+    def heal(self) -> None:
+        self.cut.clear()
+        self.revive()
+        self.cluster.run(limit=5_000)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_more_than_f_liars_their_lies_convict_them_and_nobody_honest(seed: int) -> None:
+    run = OverBudget(seed, 4)
+    run.play()
+    assert run.convicted_by(run.cluster.honest) == set(run.cluster.liars)
+    assert run.convicted_by(run.cluster.members) == set(run.cluster.liars)
 
 
 @pytest.mark.parametrize("n", [4, 5, 6, 7])
