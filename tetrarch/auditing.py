@@ -1,27 +1,32 @@
 """Joins an audit with what it needs of this package: the stores that a path means, and an engine's verifiers.
 
-What lives here: finding stores, and running the audits of several, one after the other. What must not be
-known here: how an audit is done (`ledger.audit`), and how it is shown.
+What lives here: finding stores, running the audits of several, one after the other, and reading several side
+by side. What must not be known here: how an audit is done (`ledger.audit`), how evidence is found
+(`tetrarch.evidence`), and how either is shown.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
+from crypto.attestation import Height
 from ledger.audit.audit import Options, audit_path
 from ledger.audit.compare import Comparison, compare
-from ledger.audit.reader import StoreChanged, holds_store, open_for_audit
-from ledger.audit.report import Report, Verdict
+from ledger.audit.reader import AuditedStore, StoreChanged, holds_store, open_for_audit
+from ledger.audit.report import Fault, Report, Verdict
 from ledger.errors import ApplicationError, StoreError
 from ledger.genesis import Genesis
 from ledger.jsonfile import FileFault
 from tetrarch.engines import UnusableGenesis, ordering
 from tetrarch.errors import ConfigurationError
+from tetrarch.evidence.search import Discovery, convicted, search
 from tetrarch.genesis_file import load_genesis
 from tetrarch.layout import NODE_FILE, STORE
+
+T = TypeVar("T")
 
 COMPARE_ATTEMPTS: Final = 5
 """A running replica merges its files now and then, seldom twice within one comparison."""
@@ -102,16 +107,58 @@ def compare_stores(paths: Sequence[Path], genesis_path: Path) -> Comparison:
     Raises `ConfigurationError`: fewer than two stores, or one that cannot be opened at all.
     """
     genesis = load_genesis(genesis_path)
-    stores = require_two(paths)
+
+    def work(stores: Mapping[str, AuditedStore], _faults: Sequence[Fault]) -> Comparison:
+        parts = ordering(genesis, genesis.roster())
+        compared = compare(stores, genesis, parts.verifier, parts.records)
+        blamed = {*compared.blamed, *convicted(stores, genesis)}
+        return replace(compared, blamed=tuple(sorted(blamed)))
+
+    return _side_by_side(require_two(paths), work, "compared")
+
+
+def search_stores(
+    paths: Sequence[Path], genesis_path: Path, progress: Callable[[Height], None] | None = None
+) -> Discovery:
+    """Look for evidence in all stores that `paths` mean, and across them.
+
+    What cannot be read is among the faults. `progress` is told the height reached. Raises
+    `ConfigurationError`.
+    """
+    genesis = load_genesis(genesis_path)
+
+    def work(stores: Mapping[str, AuditedStore], faults: Sequence[Fault]) -> Discovery:
+        found = search(stores, genesis, progress=progress)
+        return replace(found, faults=(*faults, *found.faults))
+
+    return _side_by_side(stores_of(paths), work, "searched")
+
+
+def _side_by_side(
+    paths: Sequence[Path], work: Callable[[Mapping[str, AuditedStore], Sequence[Fault]], T], done: str
+) -> T:
+    """Do `work` with all stores opened together, by name, and the faults of their files.
+
+    It is done anew where a running replica replaced a file meanwhile. A store that cannot be opened is left
+    out.
+    """
     for _ in range(COMPARE_ATTEMPTS):
         try:
-            return _compared(stores, genesis)
+            with ExitStack() as opened:
+                readable: dict[str, AuditedStore] = {}
+                faults: list[Fault] = []
+                for path in paths:
+                    found = opened.enter_context(open_for_audit(path, str(path)))
+                    faults += found.faults
+                    if found.store is not None:
+                        readable[str(path)] = found.store
+                return work(readable, faults)
         except StoreChanged:
             continue
         except (StoreError, UnusableGenesis) as error:
-            raise ConfigurationError(stores[0], "", str(error)) from None
+            raise ConfigurationError(paths[0], "", str(error)) from None
     what = "files are missing, or change all the time: stop the replicas first"
-    raise ConfigurationError(stores[0], "", f"cannot be compared: {what}")
+    raise ConfigurationError(paths[0], "", f"cannot be {done}: {what}")
 
 
 def require_two(paths: Sequence[Path]) -> list[Path]:
@@ -120,17 +167,6 @@ def require_two(paths: Sequence[Path]) -> list[Path]:
     if len(stores) < 2:
         raise ConfigurationError(stores[0], "", "is a single store: comparing takes two")
     return stores
-
-
-def _compared(stores: Sequence[Path], genesis: Genesis) -> Comparison:
-    parts = ordering(genesis, genesis.roster())
-    with ExitStack() as opened:
-        readable = {}
-        for path in stores:
-            store = opened.enter_context(open_for_audit(path, str(path))).store
-            if store is not None:
-                readable[str(path)] = store
-        return compare(readable, genesis, parts.verifier, parts.records)
 
 
 def worst(reports: Sequence[Report]) -> Verdict:

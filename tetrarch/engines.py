@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from consensus.contract import Engine
+from consensus.evidence import EvidenceJudge
 from consensus.quorum import Quorums
 from crypto.attestation import Height
 from crypto.batch import Millis
@@ -18,7 +19,7 @@ from crypto.signed import MAX_ENVELOPE_BYTES, Envelope, Signed
 from ledger.audit.records import EngineRecord, EngineRecordsVerifier, HeldTransaction, Judged
 from ledger.certificates import CertificateVerifier
 from ledger.genesis import Genesis
-from pbft import CommitVerifier, Limits, Pbft, RecordsJudge, Tuning, largest_new_view
+from pbft import CommitVerifier, Limits, Pbft, PbftEvidence, RecordsJudge, Tuning, largest_new_view
 from pbft import Door as PbftDoor
 
 
@@ -46,6 +47,8 @@ class Ordering(Struct, frozen=True):
     """How many matching attestations make a client believe."""
     records: EngineRecordsVerifier
     """Judges what the engine stored, for the audit."""
+    evidence: EvidenceJudge
+    """Knows which statements contradict each other, and finds them."""
 
 
 class PbftRecords:
@@ -89,7 +92,8 @@ def _pbft(genesis: Genesis, roster: Roster) -> Ordering:
 
     door = PbftDoor(roster, limits.window, limits.max_batch_transactions)
     records = PbftRecords(RecordsJudge(roster, limits.window, limits.max_batch_transactions))
-    return Ordering(make, door, CommitVerifier(roster), Quorums.byzantine(roster.n).weak, records)
+    acceptance = Quorums.byzantine(roster.n).weak
+    return Ordering(make, door, CommitVerifier(roster), acceptance, records, PbftEvidence(roster))
 
 
 ENGINES: Mapping[str, Callable[[Genesis, Roster], Ordering]] = {"pbft": _pbft}

@@ -29,7 +29,9 @@ class LyingSchedule(Schedule):
         return LyingWorld(seed, n, liars, policy, checkpoint_interval)
 
     def judge(self) -> None:
-        """Whether anybody honest was blamed, the world has seen to all the time."""
+        """Whether any replica blamed an honest one, the world has seen to all the time."""
+        wrongly = set(self.world.convicted()) - self.world.chosen
+        assert not wrongly, f"the stores convict honest members: {wrongly}"
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -103,6 +103,7 @@ class Schedule:
             assert "older than its votes" not in status.waiting_for, "an ordinary restart was marked"
             evidence = [name for name, _ in replica.running_heart.counters.all() if "evidence" in name]
             assert not evidence, "an honest member was accused"
+        assert not self.world.convicted(), "the stores convict an honest member"
 
     def world_in_words(self) -> str:
         said = [

@@ -24,6 +24,7 @@ from pbft import Tuning
 from tests.tetrarch.node.support import KEYS, WALL, make_genesis, transaction
 from tetrarch.decoding import FrameDecoder
 from tetrarch.engines import ordering
+from tetrarch.evidence import convicted
 from tetrarch.node.durability import GroupSync
 from tetrarch.node.effects import ConnectionId, Effects
 from tetrarch.node.gateway import Identity
@@ -313,6 +314,11 @@ class World:
             ids = replica.executed()
             assert len(ids) == len(set(ids)), "a transaction was executed twice"
             assert set(ids) <= self.client.sent, "a transaction was executed that nobody sent"
+
+    def convicted(self) -> tuple[MemberId, ...]:
+        """Whom all members' stores convict together."""
+        stores = {str(replica.member): replica.disk for replica in self.replicas}
+        return convicted(stores, self.genesis, self.checker)
 
     def check_durability(self) -> None:
         """To be asked once all have caught up: whatever the client believed is in every chain."""

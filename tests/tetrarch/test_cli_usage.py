@@ -16,6 +16,7 @@ from tetrarch.cli.output import Exit
 from tetrarch.genesis_file import save_genesis
 from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
 
+SUBCOMMANDS = {"tx": ["submit", "get"], "receipt": ["get", "verify"], "evidence": ["list", "verify"]}
 HEAVY = ("cryptography", "msgspec", "nacl", "rich", "rocksdict", "structlog", "tetrarch.client", "uvloop")
 
 
@@ -34,7 +35,7 @@ def test_every_command_is_there_explains_itself_and_takes_json() -> None:
     for name in COMMANDS:
         result = ran(name, "--help")
         assert result.code == 0
-        subcommands = {"tx": ["submit", "get"], "receipt": ["get", "verify"]}.get(name)
+        subcommands = SUBCOMMANDS.get(name)
         texts = [ran(name, sub, "--help").out for sub in subcommands] if subcommands else [result.out]
         assert all("--json" in text for text in texts), name
         assert name in ran("--help").out

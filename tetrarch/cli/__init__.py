@@ -35,6 +35,7 @@ COMMANDS = {
     "get": ("tetrarch.cli.get:get", "Read a key, with its proof verified."),
     "receipt": ("tetrarch.cli.receipt:receipt", "Fetch receipts, and verify them offline."),
     "audit": ("tetrarch.cli.audit:audit", "Verify the stores of replicas offline."),
+    "evidence": ("tetrarch.cli.evidence:evidence", "List and verify proofs of misbehaviour."),
     "attack": ("byzantine.cli:attack", "Test against replicas, clients and networks that lie."),
     "bench": ("tetrarch.cli.bench:bench", "Measure throughput and latency with everything on."),
     "demo": ("tetrarch.cli.demo:demo", "The whole story in one run."),
