@@ -173,8 +173,8 @@ def on_prepare(state: State, signed: Signed[Prepare], _now: Now) -> Ignored | No
 def _show_other_proposal(state: State, slot: Slot, vote: Signed[Prepare]) -> None:
     """Send a backup that prepares another batch what the primary proposed here, once.
 
-    Primary or backup lied: the primary, whose two proposals are then held together by those who were shown one
-    each, or the backup, who learns nothing by it.
+    Primary or backup lied: the primary, whose two proposals are then held together by those who were shown
+    one each, or the backup, who learns nothing by it.
     """
     proposal, content = slot.pre_prepare, slot.content
     if proposal is None or content is None or proposal.message.digest == vote.message.digest:

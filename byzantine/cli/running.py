@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -66,8 +67,7 @@ def run(
 
 def _run(scenarios: Sequence[Scenario], runner: str, processes: int | None) -> Iterator[Result]:
     if runner == "processes":
-        from byzantine.runners.processes import run_on_processes
-
+        run_on_processes = import_module("byzantine.runners.processes").run_on_processes
         # One at a time: a network of its own for each fills a small machine.
         yield from map(run_on_processes, scenarios)
         return

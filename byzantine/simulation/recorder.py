@@ -4,10 +4,12 @@ What lives here: what a frame is about, in the few words that a line of the trac
 network's own trace with them. Without a recorder nothing is described, and a run is a third quicker.
 """
 
+from hashlib import sha256
+
 from byzantine.trace import Event, What
 from crypto.errors import CryptoError
 from network.simulated import Endpoint, Happening, TraceEvent
-from pbft.messages import kinds
+from pbft.messages import NewView, ViewChange, kinds
 from tetrarch.decoding import FrameDecoder
 from tetrarch.wire import (
     BETWEEN_MEMBERS,
@@ -28,8 +30,10 @@ _FATES = {
     Happening.CUT: What.CUT,
 }
 
-Words = tuple[str, int, int, str]
-"""Kind, view, sequence, digest."""
+Words = tuple[str, int, int, str, str]
+"""Kind, view, sequence, digest, and the number of the member that signed it, if one did."""
+
+NOTHING: Words = ("", -1, -1, "", "")
 
 
 class Recorder:
@@ -39,7 +43,7 @@ class Recorder:
         self.events: list[Event] = []
         self._described: dict[int, Words] = {}
         self._known: dict[bytes, Words] = {}
-        self._next: Words = ("", -1, -1, "")
+        self._next = NOTHING
 
     def about_to_send(self, frame: bytes) -> None:
         """The next frame that the network tells of is this one."""
@@ -55,7 +59,7 @@ class Recorder:
             return
         if fate is What.SENT:
             self._described[told.number] = self._next
-        kind, view, sequence, digest = self._described.get(told.number, ("", -1, -1, ""))
+        kind, view, sequence, digest, signer = self._described.get(told.number, NOTHING)
         self.events.append(
             Event(
                 told.time_us,
@@ -67,6 +71,7 @@ class Recorder:
                 view,
                 sequence,
                 digest,
+                signer=signer if signer != str(told.source) else "",
             )
         )
 
@@ -80,11 +85,14 @@ def describe(frame: bytes) -> Words:
     try:
         decoded: Frame = _frames.decode(frame)
         if not isinstance(decoded, EngineMessage):
-            return (type(decoded).__name__.lower(), -1, -1, "")
+            return (type(decoded).__name__.lower(), -1, -1, "", "")
         message = kinds.decode(decoded.envelope)
     except CryptoError:
-        return ("malformed", -1, -1, "")
+        return ("malformed", -1, -1, "", "")
     view = getattr(message, "view", -1)
     sequence = getattr(message, "sequence", getattr(message, "height", -1))
     digest = getattr(message, "digest", getattr(message, "block_hash", b""))
-    return (decoded.envelope.kind.removeprefix("pbft/"), int(view), int(sequence), bytes(digest)[:4].hex())
+    if isinstance(message, ViewChange | NewView):
+        digest = sha256(decoded.envelope.body).digest()
+    kind = decoded.envelope.kind.removeprefix("pbft/")
+    return (kind, int(view), int(sequence), bytes(digest)[:4].hex(), str(decoded.envelope.signer))

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from byzantine.oracles import Observation, judge
-from byzantine.oracles.observation import Operation, ReadDone
+from byzantine.oracles.observation import Chain, Operation, ReadDone
 from byzantine.scenario import Expect, Liar, Lie
 from byzantine.verdicts import SAFETY, Finding, Result, Verdict, worst
 from crypto.batch import Millis
