@@ -64,7 +64,9 @@ class Elements(HTMLParser):
 
 
 @pytest.mark.parametrize(
-    ("n", "make"), [(4, quiet), (4, equivocation), (4, fork), (7, crash)], ids=lambda value: str(value)
+    ("n", "make"),
+    [(4, quiet), (4, equivocation), (4, fork), (7, crash)],
+    ids=["quiet", "equivocation", "fork", "crash"],
 )
 def test_the_page_loads_nothing(n, make):
     text = page(make_result(n=n), make())
