@@ -14,11 +14,11 @@ from difflib import get_close_matches
 from byzantine.mutants import client, node_and_ledger, normal_case, signatures, staying_together, view_change
 from byzantine.mutants.edit import Edit, Mutant, MutantError, put_in_force
 
-__all__ = ["MUTANTS", "Edit", "Mutant", "MutantError", "applied", "mutant_named"]
+__all__ = ["MUTANTS", "TABLES", "Edit", "Mutant", "MutantError", "applied", "mutant_named"]
 
-_TABLES = (normal_case, view_change, staying_together, signatures, node_and_ledger, client)
+TABLES = (normal_case, view_change, staying_together, signatures, node_and_ledger, client)
 
-MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for table in _TABLES for mutant in table.MUTANTS}
+MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for table in TABLES for mutant in table.MUTANTS}
 """All of them, by name."""
 
 

@@ -6,8 +6,7 @@ known here: which mutants there are, and what finds them.
 The product has no hooks for this. An edit names a text that stands exactly once in one function; the
 function's module is compiled with that text exchanged, nothing of it is run, and the function gets the code
 that came of it. So everybody who holds the function, tables of handlers included, calls the wrong one, and
-closures, methods and line numbers stay right. A text that is gone is an error: no mutant goes stale
-unnoticed.
+closures and methods stay right. A text that is gone is an error: no mutant goes stale unnoticed.
 """
 
 import inspect
@@ -117,8 +116,8 @@ def _find(module: ModuleType, qualified: str) -> tuple[FunctionType, Callable[[]
         found = found.fget
     elif isinstance(found, classmethod | staticmethod):
         found = found.__func__
-    if hasattr(found, "cache_clear"):
-        forget, found = found.cache_clear, inspect.unwrap(found)  # type: ignore[arg-type]
+    if callable(found) and hasattr(found, "cache_clear"):
+        forget, found = found.cache_clear, inspect.unwrap(found)
     if not isinstance(found, FunctionType) or found.__module__ != module.__name__:
         raise MutantError(f"{module.__name__}.{qualified} is no function of that module")
     return found, forget
