@@ -16,7 +16,12 @@ from tetrarch.cli.output import Exit
 from tetrarch.genesis_file import save_genesis
 from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
 
-SUBCOMMANDS = {"tx": ["submit", "get"], "receipt": ["get", "verify"], "evidence": ["list", "verify"]}
+SUBCOMMANDS = {
+    "tx": ["submit", "get"],
+    "receipt": ["get", "verify"],
+    "evidence": ["list", "verify"],
+    "attack": ["list", "run", "campaign", "replay", "shrink", "mutants"],
+}
 HEAVY = ("cryptography", "msgspec", "nacl", "rich", "rocksdict", "structlog", "tetrarch.client", "uvloop")
 
 
