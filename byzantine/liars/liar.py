@@ -29,12 +29,23 @@ from pbft.messages import kinds, primary_of
 from tetrarch.decoding import FrameDecoder
 from tetrarch.engines import Door
 from tetrarch.node.effects import ConnectionId
-from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, TO_CLIENTS, Bodies, EngineMessage, Frame, pack
+from tetrarch.wire import (
+    BETWEEN_MEMBERS,
+    FROM_CLIENTS,
+    MAX_CLIENT_FRAME_BYTES,
+    MAX_FRAME_BYTES,
+    TO_CLIENTS,
+    Bodies,
+    EngineMessage,
+    Frame,
+    pack,
+)
 
 B = TypeVar("B", bound="Behaviour")
 
 between = FrameDecoder(BETWEEN_MEMBERS, MAX_FRAME_BYTES)
 to_clients = FrameDecoder(TO_CLIENTS, MAX_FRAME_BYTES)
+from_clients = FrameDecoder(FROM_CLIENTS, MAX_CLIENT_FRAME_BYTES)
 
 
 class Surroundings(Protocol):
@@ -149,6 +160,9 @@ class Behaviour:
     def heard(self, member: MemberId, frame: Frame) -> None:
         """A frame of another member came."""
 
+    def asked(self, connection: ConnectionId, frame: Frame) -> None:
+        """A client's frame came."""
+
     def speak(self) -> None:
         """Say something unasked."""
 
@@ -230,6 +244,10 @@ class Hand:
         """Return a message signed with its own key, be it true or not."""
         return kinds.seal(self.roster, self.member, self.signer, message, beside).envelope
 
+    def reply(self, connection: ConnectionId, frame: Frame | bytes) -> None:
+        """Send to a client; not through behaviours."""
+        self.world.send_client(connection, frame if isinstance(frame, bytes) else pack(frame))
+
     def tell(self, to: int | Sequence[int], what: Envelope | Frame | bytes, delay_ms: int = 0) -> None:
         """Send to one member or several; not through behaviours."""
         frame = EngineMessage(what) if isinstance(what, Envelope) else what
@@ -279,7 +297,7 @@ class Hand:
                 changed += [frame] if said is None else said
             frames = changed
         for frame in frames:
-            self.world.send_client(connection, frame if isinstance(frame, bytes) else pack(frame))
+            self.reply(connection, frame)
 
     def on_frame_heard(self, member: MemberId, data: bytes) -> None:
         """A frame of another member came."""
@@ -291,6 +309,15 @@ class Hand:
             self.memory.bodies.extend(frame.transactions)
         for behaviour in self.behaviours:
             behaviour.heard(member, frame)
+
+    def on_client_frame(self, connection: ConnectionId, data: bytes) -> None:
+        """A frame of a client came."""
+        try:
+            frame = from_clients.decode(data)
+        except CryptoError:
+            return
+        for behaviour in self.behaviours:
+            behaviour.asked(connection, frame)
 
     def on_restart(self, disk: Any) -> None:
         """The process starts again."""

@@ -134,6 +134,8 @@ class SimulatedReplica:
                 self.hand.on_frame_heard(member, frame)
             heart.peer_frame(member, frame)
         else:
+            if self.hand is not None:
+                self.hand.on_client_frame(connection, frame)
             heart.client_frame(connection, frame)
         self._schedule()
 
