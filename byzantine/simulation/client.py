@@ -4,7 +4,8 @@ What lives here: one client's operations from their first sending to the outcome
 what the outcome should have been.
 
 It believes a result that is proven under a header attested by f+1 members; expiry and refusal likewise from
-f+1.
+f+1. What members said against what f+1 proved is counted, as is what no correct replica sends. A read goes
+from one member to the next until one answers it.
 """
 
 from random import Random
@@ -75,15 +76,19 @@ class SimulatedClient:
         self.open: dict[TxId, Operation] = {}
         self.reads: list[ReadDone] = []
         self.refused_frames: dict[str, int] = {}
-        """Frames that no correct replica sends, by the check that failed."""
+        """What no correct replica sends, by the check that failed."""
         self.seen_height = 0
         self._turn = 0
         self._attested: dict[tuple[int, bytes], set[int]] = {}
         self._proven: dict[tuple[int, bytes], dict[TxId, tuple[int, bytes]]] = {}
         self._expired: dict[TxId, set[int]] = {}
         self._refusals: dict[bytes, set[int]] = {}
-        self._reading: tuple[str, bytes, int] | None = None
+        self._believed: dict[int, bytes] = {}
+        """Which block f+1 attested, by height."""
+        self._reading: tuple[str, int] | None = None
+        """The key that is being read, and the least height of an answer."""
         self._read: tuple[tuple[int, bytes], ReadDone] | None = None
+        """An answer whose header is not attested by f+1 yet."""
         world.network.attach(self.endpoint, self.deliver)
         world.network.timer(self.endpoint, RESEND_US, self._resend)
 
@@ -128,12 +133,23 @@ class SimulatedClient:
         return Operation(self.number, number, transaction_id(raw), raw, payload, world.scheduler.now_us)
 
     def read(self) -> None:
-        """Ask one replica for a key, at the height this client has seen or above."""
-        key = f"key-{self.random.randrange(KEYS)}"
-        self._turn += 1
-        member = self._turn % self.world.n
-        self._reading = (key, key.encode(), self.seen_height)
-        self._to(member, pack(AskRead(self._turn, key.encode(), Height(self.seen_height))))
+        """Read a key, at the height this client has seen or above; one read at a time."""
+        if self._reading is None:
+            self._reading = (f"key-{self.random.randrange(KEYS)}", self.seen_height)
+            self._ask_next()
+
+    def _ask_next(self) -> None:
+        """Ask the next member for what is being read."""
+        if self._reading is not None:
+            key, least = self._reading
+            self._turn += 1
+            self._read = None
+            self._to(self._turn % self.world.n, pack(AskRead(self._turn, key.encode(), Height(least))))
+
+    @property
+    def waits(self) -> bool:
+        """Whether an outcome or a read is awaited."""
+        return bool(self.open) or self._reading is not None
 
     def _send(self, raws: list[bytes], to: tuple[int, ...] | None) -> None:
         full, attest = pack(Submit(True, tuple(raws))), None
@@ -158,8 +174,7 @@ class SimulatedClient:
                 ask = pack(AskOutcome(self._turn, operations[0].raw))
                 for member in range(self.world.n):
                     self._to(member, ask)
-        if self._reading is not None:
-            self._reading = None
+        self._ask_next()
         self.world.network.timer(self.endpoint, RESEND_US, self._resend)
 
     # Answers.
@@ -186,12 +201,14 @@ class SimulatedClient:
                 self._on_read(member, message)
         except ReplicaFault as fault:
             self._count(fault.check)
+            if isinstance(message, ReadReply):
+                self._ask_next()
         except CryptoError:
             self._count("malformed")
 
-    def _count(self, what: str) -> None:
+    def _count(self, what: str, times: int = 1) -> None:
         what = f"client: {what}"
-        self.refused_frames[what] = self.refused_frames.get(what, 0) + 1
+        self.refused_frames[what] = self.refused_frames.get(what, 0) + times
 
     def _check(self, member: MemberId, envelope: Envelope) -> None:
         if envelope.signer != member:
@@ -208,17 +225,32 @@ class SimulatedClient:
     def _on_attested(self, member: MemberId, envelope: Envelope) -> None:
         said = attested(envelope)
         key = (int(said.height), bytes(said.block_hash))
+        if self._believed.get(key[0], key[1]) != key[1]:
+            self._proven.pop(key, None)
+            self._contradicted(key, 1)
+            return
         signers = self._attested.setdefault(key, set())
         signers.add(int(member))
         if len(signers) < self.world.trust.acceptance:
             return
+        if key[0] not in self._believed:
+            self._believed[key[0]] = key[1]
+            for other in [other for other in self._attested if other[0] == key[0] and other != key]:
+                self._proven.pop(other, None)
+                self._contradicted(other, len(self._attested.pop(other)))
         self.world.on_believed_block(*key)
         for tx_id, (position, result) in self._proven.pop(key, {}).items():
             self._believe(tx_id, "committed", result, key[0], position)
         if self._read is not None and self._read[0] == key:
             self.reads.append(self._read[1])
-            self._read = None
+            self._read = self._reading = None
             self.seen_height = max(self.seen_height, key[0])
+
+    def _contradicted(self, key: tuple[int, bytes], members: int) -> None:
+        """Members attested another block than f+1 others: what rests on it is not believed."""
+        self._count("another block than f+1 attest", members)
+        if self._read is not None and self._read[0] == key:
+            self._ask_next()
 
     def _on_expired(self, member: MemberId, envelope: Envelope) -> None:
         said = statement_kinds.decode(envelope)
@@ -244,18 +276,17 @@ class SimulatedClient:
                             self._believe(operation.tx_id, "refused", None, 0)
 
     def _on_read(self, member: MemberId, message: ReadReply) -> None:
-        if self._reading is None:
+        if self._reading is None or message.request != self._turn:
             return
-        key, raw, least = self._reading
+        key, least = self._reading
         self._check(member, message.attestation)
-        hashed = check_read(self.world.trust, message, raw, least)
-        self._reading = None
+        hashed = check_read(self.world.trust, message, key.encode(), least)
         height = int(message.header.height)
         done = ReadDone(self.number, key, least, height, message.value, bytes(hashed))
         self._read = ((height, bytes(hashed)), done)
         self._on_attested(member, message.attestation)
         for other in range(self.world.n):
-            if other != member:
+            if other != member and self._read is not None:
                 self._to(other, pack(AskAttestation(self._turn, message.header.height)))
 
     def _believe(
@@ -270,12 +301,21 @@ class SimulatedClient:
                 return  # the first execution's own result is asked for
             if decoded.code is ResultCode.EXPIRED:
                 outcome = "expired"
+        if outcome == "committed":
+            self._note_denials(tx_id)
         del self.open[tx_id]
         operation.outcome, operation.result = outcome, result
         operation.height, operation.position = height, position
         operation.returned_us = self.world.scheduler.now_us
         self.seen_height = max(self.seen_height, height)
         self.world.on_believed(self, operation)
+
+    def _note_denials(self, tx_id: TxId) -> None:
+        """Count who said of an executed transaction that it was not, and never would be."""
+        received = digest("received", self.open[tx_id].raw)
+        denied = self._expired.pop(tx_id, set()) | self._refusals.pop(received, set())
+        if denied:
+            self._count("denies what f+1 prove", len(denied))
 
 
 def valid_until(raw: bytes) -> int:

@@ -317,7 +317,7 @@ class World:
 
     def converged(self) -> bool:
         """Whether clients know all outcomes, and honest replicas all run and stand at one block."""
-        if any(client.open for client in self.clients):
+        if any(client.waits for client in self.clients):
             return False
         heads = set()
         for replica in self.honest:
