@@ -171,6 +171,10 @@ class Tunes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     batch_delay_ms: Milliseconds = 5
     pipeline_depth: Annotated[int, Meta(ge=1, le=16)] = 3
     request_timeout_ms: Annotated[int, Meta(ge=10, le=100_000)] = 1000
+    pool: Annotated[int, Meta(ge=1, le=100_000)] = 20_000
+    """Requests that may wait for their execution."""
+    client_share: Annotated[int, Meta(ge=1, le=100_000)] = 8_000
+    """Transactions of one client that may wait for their check."""
 
 
 class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -96,7 +96,14 @@ class SimulatedReplica:
             engine = LyingEngine(engine, self.hand)
         identity = Identity(world.roster, self.member, signer)
         return Heart(
-            world.genesis, identity, engine, world.parts.door, world.parts.verifier, ledger, world.signatures
+            world.genesis,
+            identity,
+            engine,
+            world.parts.door,
+            world.parts.verifier,
+            ledger,
+            world.signatures,
+            world.limits,
         )
 
     def crash(self, surviving: int = 0) -> None:

@@ -16,14 +16,18 @@ from byzantine.liars.liar import Hand
 from byzantine.liars.memory import Memory
 from byzantine.liars.twins import TWIN, Twin
 from byzantine.oracles.observation import Operation
+from byzantine.simulation import broker  # noqa: F401  # defines its adversaries
+from byzantine.simulation.adversary import make_adversary, through
 from byzantine.simulation.client import SimulatedClient
 from byzantine.simulation.genesis import simulated_genesis
+from byzantine.simulation.hostile_clients import HostileClient
 from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.replica import SimulatedReplica
 from byzantine.simulation.signatures import signatures
 from byzantine.simulation.steps import do, link_policy
 from byzantine.trace import What
 from consensus.contract import Status
+from consensus.pool import PoolLimits
 from crypto.attestation import Height
 from crypto.batch import Millis, TxId
 from crypto.digest import Digest
@@ -38,6 +42,7 @@ from network.simulated import (
 from pbft import Tuning
 from tetrarch.engines import ordering
 from tetrarch.node.effects import ConnectionId, Effects
+from tetrarch.node.limits import NodeLimits
 from tetrarch.trust import TrustRoot
 
 CLEAN = plan.Links(low_us=200, high_us=1_200)
@@ -94,7 +99,9 @@ class World:
             batch_delay_ms=Millis(tunes.batch_delay_ms),
             pipeline_depth=tunes.pipeline_depth,
             request_timeout_ms=Millis(tunes.request_timeout_ms),
+            pool=PoolLimits(max_requests=tunes.pool),
         )
+        self.limits = NodeLimits(coming_per_connection=tunes.client_share)
         self.recorder = recorder
         seed = scenario.seed
         self.network = SimulatedNetwork(
@@ -116,10 +123,19 @@ class World:
         self.connections: dict[Endpoint, ConnectionId] = {}
         self._client_at: dict[ConnectionId, Endpoint] = {}
         self.clients = [self._make_client(number) for number in range(scenario.clients)]
+        hostile = enumerate(scenario.hostile_clients)
+        self.hostile_clients = [HostileClient(self, number, lie) for number, lie in hostile]
+        self.adversaries = [
+            make_adversary(self, lie, number) for number, lie in enumerate(scenario.hostile_network)
+        ]
         for replica in (*self.replicas, *self.twins):
             replica.start()
         for hand in self.hands:
             hand.begin()
+        for client in self.hostile_clients:
+            client.begin()
+        for adversary in self.adversaries:
+            adversary.begin()
 
     # Making.
 
@@ -152,15 +168,30 @@ class World:
 
     def _make_client(self, number: int) -> SimulatedClient:
         client = SimulatedClient(self, number)
-        connection = ConnectionId(1 + number)
-        self.connections[client.endpoint] = connection
-        self._client_at[connection] = client.endpoint
+        self.connect(client.endpoint)
         return client
+
+    def connect(self, endpoint: Endpoint) -> None:
+        """Let members know an endpoint as a client."""
+        connection = ConnectionId(1 + len(self.connections))
+        self.connections[endpoint] = connection
+        self._client_at[connection] = endpoint
 
     # Frames.
 
     def send_member(self, source: Endpoint, member: int, frame: bytes) -> None:
-        """Send a frame to a member."""
+        """Send a frame to a member; one of another member passes through a hostile network."""
+        if not self.adversaries or source not in self.member_at:
+            self._carry(source, member, frame)
+            return
+        for each in through(self.adversaries, source, member, frame):
+            said = source if each.source is None else each.source
+            if each.delay_ms:
+                self.scheduler.after(each.delay_ms * MILLISECOND, self._carry, said, member, each.frame)
+            else:
+                self._carry(said, member, each.frame)
+
+    def _carry(self, source: Endpoint, member: int, frame: bytes) -> None:
         if self.recorder is not None:
             self.recorder.about_to_send(frame)
         for endpoint in self._endpoints[member]:

@@ -1,0 +1,127 @@
+"""Networks that lie: a broker that all frames between members pass through, and one that replays what the
+same members said on another chain.
+
+What lives here: adversaries (catalogue 59 and 68). What must not be known here: members' keys on this chain.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from byzantine.scenario import Lie
+from byzantine.simulation.adversary import Adversary, Carried, adversary
+from crypto.digest import ChainId, digest
+from crypto.errors import CryptoError
+from crypto.roster import Epoch, MemberId
+from crypto.signed import Envelope
+from network.simulated import Endpoint
+from pbft.messages import Commit, Prepare, kinds
+from tetrarch.decoding import FrameDecoder
+from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, EngineMessage, pack
+
+if TYPE_CHECKING:
+    from byzantine.simulation.world import World
+
+_frames = FrameDecoder(BETWEEN_MEMBERS, MAX_FRAME_BYTES)
+
+KEPT = 500
+"""Frames that a broker keeps for showing again."""
+
+
+@adversary("lying-broker")
+class LyingBroker(Adversary):
+    """Drops, repeats, reorders, delays, changes and replays frames between members, each with probability
+    `share`; and delivers in one member's name what another said."""
+
+    def __init__(self, world: "World", lie: Lie, number: int) -> None:
+        super().__init__(world, lie, number)
+        self._read: deque[bytes] = deque(maxlen=KEPT)
+
+    def on_frame(self, source: Endpoint, to: int, frame: bytes) -> Iterable[Carried] | None:
+        """What a broker can do without keys."""
+        self._read.append(frame)
+        if not self.may_fire(to) or self.random.random() >= self.share("share", 0.25):
+            return None
+        self.fire()
+        match self.random.randrange(7):
+            case 0:
+                return ()
+            case 1:
+                return (Carried(frame), Carried(frame, self.random.randrange(200)))
+            case 2:
+                return (Carried(frame, self.random.randrange(self.number("delay_ms", 150))),)
+            case 3:
+                return (Carried(self._forged(frame)), Carried(frame))
+            case 4:
+                return (Carried(self.random.choice(self._read)), Carried(frame))
+            case 5:
+                return (Carried(self._in_another_name(frame)), Carried(frame))
+            case _:
+                others = [member for member in range(self.world.n) if member not in (source, to)]
+                return (Carried(frame, source=self.random.choice(others)), Carried(frame))
+
+    def _forged(self, frame: bytes) -> bytes:
+        """One byte is another, wherever it stands."""
+        changed = bytearray(frame)
+        changed[self.random.randrange(len(changed))] ^= 1 << self.random.randrange(8)
+        return bytes(changed)
+
+    def _in_another_name(self, frame: bytes) -> bytes:
+        try:
+            decoded = _frames.decode(frame)
+        except CryptoError:
+            return frame[:-1]
+        if not isinstance(decoded, EngineMessage):
+            return frame + b"\x00"
+        envelope = decoded.envelope
+        other = MemberId((envelope.signer + 1 + self.random.randrange(self.world.n - 1)) % self.world.n)
+        return pack(EngineMessage(structs.replace(envelope, signer=other)))
+
+
+class ForeignReplay(Adversary):
+    """The base of those that show members what the same members signed where the same keys are in use."""
+
+    def on_frame(self, source: Endpoint, to: int, frame: bytes) -> Iterable[Carried] | None:  # noqa: ARG002
+        """Before each vote comes one for another digest, at the same view and sequence."""
+        if not self.may_fire(to):
+            return None
+        try:
+            decoded = _frames.decode(frame)
+        except CryptoError:
+            return None
+        if not isinstance(decoded, EngineMessage):
+            return None
+        message = kinds.decode(decoded.envelope)
+        if not isinstance(message, Prepare | Commit):
+            return None
+        self.fire()
+        other = structs.replace(message, digest=digest("another chain", message.digest))
+        return (Carried(pack(EngineMessage(self.recorded(decoded.envelope.signer, other)))), Carried(frame))
+
+    def recorded(self, signer: MemberId, message: Prepare | Commit) -> Envelope:
+        """Return what a member said there."""
+        raise NotImplementedError
+
+
+@adversary("replay-foreign-chain")
+class ReplayForeignChain(ForeignReplay):
+    """Replays votes of another chain with the same members and epoch."""
+
+    def recorded(self, signer: MemberId, message: Prepare | Commit) -> Envelope:
+        """Signed over another chain's id, which no envelope names."""
+        roster = structs.replace(self.world.roster, chain_id=ChainId(digest("another chain")))
+        return kinds.seal(roster, signer, self.world.signatures.member(signer), message).envelope
+
+
+@adversary("replay-foreign-epoch")
+class ReplayForeignEpoch(ForeignReplay):
+    """Replays votes of another epoch of this chain with the same members, as they are or with this epoch put
+    over them."""
+
+    def recorded(self, signer: MemberId, message: Prepare | Commit) -> Envelope:
+        """The epoch is named and signed."""
+        roster = structs.replace(self.world.roster, epoch=Epoch(1))
+        envelope = kinds.seal(roster, signer, self.world.signatures.member(signer), message).envelope
+        return envelope if self.random.random() < 0.5 else structs.replace(envelope, epoch=Epoch(0))
