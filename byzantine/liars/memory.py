@@ -8,6 +8,7 @@ others signed, and no more.
 from collections import deque
 
 from crypto.attestation import Attestation
+from crypto.digest import Digest
 from crypto.signed import Certificate, Envelope, Vote
 from pbft.messages import NewView, Prepare, PrePrepare, Stable, ViewChange, kinds
 
@@ -33,6 +34,10 @@ class Memory:
         """What somebody attested, by height."""
         self.bodies: deque[bytes] = deque(maxlen=MAX_SAID)
         """Signed transactions of clients."""
+        self.heights: dict[bytes, int] = {}
+        """In which block they say together that a transaction stands."""
+        self.invented: dict[int, Digest] = {}
+        """Which block they say together stands at a height."""
 
     def note(self, envelope: Envelope) -> None:
         """Remember one message, and what is nested in it."""
