@@ -145,6 +145,10 @@ class Liar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     lies: Annotated[tuple[Lie, ...], Meta(min_length=1)]
 
 
+LINKS_DO = ("lost", "repeated", "reordered", "cut")
+"""What links do to frames: counted beside behaviours, under these names."""
+
+
 class Expect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a correct network must show. Safety is always expected, unless more than f lie."""
 
@@ -161,7 +165,7 @@ class Expect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     refused: tuple[str, ...] = ()
     """Reasons that honest replicas (or clients) count for what they drop: each at least once somewhere."""
     fired: tuple[Name, ...] | None = None
-    """Behaviours that must have fired; `None`: all of them."""
+    """Behaviours that must have fired, or what links must have done (`LINKS_DO`); `None`: all behaviours."""
 
 
 class Tunes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -276,7 +280,7 @@ def _require_member(scenario: Scenario, field: str, member: int | None) -> None:
 
 def _require_lies(scenario: Scenario) -> None:
     lies = [lie for liar in scenario.liars for lie in liar.lies]
-    named = set()
+    named = set(LINKS_DO)
     for lie in (*lies, *scenario.hostile_clients, *scenario.hostile_network):
         named.add(lie.behaviour)
         if lie.to_ms is not None and lie.to_ms < lie.from_ms:

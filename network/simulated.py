@@ -117,6 +117,8 @@ class Traffic:
 
     sent: int = 0
     repeated: int = 0
+    reordered: int = 0
+    """To arrive before an earlier one of the same link."""
     delivered: int = 0
     lost: int = 0
     cut: int = 0
@@ -261,6 +263,8 @@ class SimulatedNetwork:
         arrival = scheduler.now_us + policy.delay.draw(link.chance)
         if not policy.reorder or link.chance() >= policy.reorder:
             arrival = link.last_us = max(arrival, link.last_us)
+        elif arrival < link.last_us:
+            self.traffic.reordered += 1
         scheduler.at(arrival, self._arrive, link, link.receiver.life, source, destination, number, frame)
 
     def _arrive(

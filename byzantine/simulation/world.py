@@ -373,6 +373,9 @@ class World:
                 ]
         for client in self.clients:
             observed.refused.update(client.refused_frames)
+        for done in plan.LINKS_DO:
+            if times := getattr(self.network.traffic, done):
+                observed.fired[done] += times
 
     def _note_standing(self, replica: SimulatedReplica, status: Status) -> None:
         """A replica halts on a full disk, and is marked after it lost its disk: for nothing else."""
