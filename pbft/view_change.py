@@ -198,10 +198,21 @@ def on_new_view(state: State, signed: Signed[NewView], now: Now) -> Ignored | No
     changes = [decode_view_change(envelope) for envelope in message.view_changes]
     if not all(checkpoints.is_checkpoint(state, change.stable) for change in changes):
         return Ignored.NOT_A_CHECKPOINT
+    _judge_shown(state, message)
     start = implied(state.roster.chain_id, changes)
     proposals = [Signed(decode_pre_prepare(bare), bare) for bare in message.pre_prepares]
     enter(state, signed, start, proposals, now)
     return None
+
+
+def _judge_shown(state: State, message: NewView) -> None:
+    """What a NEW-VIEW rests on counts; whose VIEW-CHANGE for this view was another one here said two."""
+    for shown in message.view_changes:
+        held = state.view_changes.get(shown.signer)
+        if held is None or shown.signer == state.member or held.message.view != message.view:
+            continue
+        if held.envelope.body != shown.body:
+            state.accuse("two VIEW-CHANGEs for one view", held.envelope, shown)
 
 
 def enter(

@@ -621,6 +621,22 @@ def test_new_view_evidence_of_two_from_one_primary() -> None:
     assert isinstance(decode(b.evidence[0].first), NewView)
 
 
+def test_new_view_evidence_of_a_view_change_that_was_another_one_here() -> None:
+    b = Bench(me=2)
+    shown, told = b.view_change(3, 1), b.view_change(3, 1, b.proof(b.proposal(1, 7), 2, 3))
+    b.hear(told)
+    b.hear(b.new_view(1, b.view_change(0, 1), b.view_change(1, 1), shown))
+    assert [(piece.member, piece.what) for piece in b.evidence] == [(3, "two VIEW-CHANGEs for one view")]
+    assert (b.evidence[0].first, b.evidence[0].second) == (told, shown)
+
+
+def test_a_view_change_for_an_earlier_view_contradicts_none_in_a_new_view() -> None:
+    b = Bench(me=3)
+    b.hear(b.view_change(0, 1, b.proof(b.proposal(1, 7), 1, 2)))
+    b.hear(b.new_view(2, *(b.view_change(member, 2) for member in (0, 1, 2))))
+    assert b.evidence == []
+
+
 def test_votes_are_never_taken_without_a_signature_of_their_member() -> None:
     b = Bench()
     vote = b.prepare(3, b.proposal(1, 7))
