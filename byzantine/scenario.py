@@ -158,6 +158,8 @@ class Expect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     """Convergence so long after healing; `None`: not expected."""
     view: Literal["any", "kept", "changed"] = "any"
     """Whether honest replicas stay in view 0 or leave it."""
+    views: tuple[Count, Count] | None = None
+    """Between which two views the highest one lies that an honest replica was in."""
     evidence: tuple[Member, ...] = ()
     """Honest replicas hold evidence against these."""
     no_evidence: bool = False
@@ -256,6 +258,9 @@ def require_consistent(scenario: Scenario) -> None:
         raise Contradiction("expect.evidence", f"member {wrongly[0]} does not lie in this scenario")
     if scenario.expect.no_evidence and scenario.expect.evidence:
         raise Contradiction("expect.no_evidence", "contradicts expect.evidence")
+    views = scenario.expect.views
+    if views is not None and views[0] > views[1]:
+        raise Contradiction("expect.views", f"{views[0]} is above {views[1]}")
     _require_lies(scenario)
 
 

@@ -51,4 +51,8 @@ def expected(seen: Observation) -> Finding:
         return Finding("outcome", Verdict.FAIL, f"view 0 was left needlessly, for {seen.highest_view}")
     if expect.view == "changed" and not seen.highest_view:
         return Finding("outcome", Verdict.FAIL, "view 0 was never left")
+    if expect.views is not None and not expect.views[0] <= seen.highest_view <= expect.views[1]:
+        least, most = expect.views
+        what = f"the highest view was {seen.highest_view}, and was to lie between {least} and {most}"
+        return Finding("outcome", Verdict.FAIL, what)
     return Finding("outcome", Verdict.PASS)
