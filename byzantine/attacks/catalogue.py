@@ -1,6 +1,13 @@
 """All attacks: importing this module defines every one of them."""
 
-from byzantine.attacks import clients, network, primary, replies  # noqa: F401  # defines its attacks
+from byzantine.attacks import (  # noqa: F401  # define their attacks
+    clients,
+    network,
+    new_view,
+    primary,
+    replies,
+    view_change,
+)
 from byzantine.attacks.attack import ATTACKS, Attack, UnknownAttack, find_attack
 
 __all__ = ["ATTACKS", "Attack", "UnknownAttack", "find_attack"]

@@ -2,7 +2,15 @@
 
 from difflib import get_close_matches
 
-from byzantine.liars import mutation, network, primary, replies, twins  # noqa: F401  # define their behaviours
+from byzantine.liars import (  # noqa: F401  # define their behaviours
+    mutation,
+    network,
+    new_view,
+    primary,
+    replies,
+    twins,
+    view_change,
+)
 from byzantine.liars.liar import BEHAVIOURS, Behaviour, Hand
 from byzantine.scenario import Contradiction, Lie
 
