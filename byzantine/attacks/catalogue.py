@@ -5,6 +5,7 @@ from byzantine.attacks import (  # noqa: F401  # define their attacks
     network,
     new_view,
     primary,
+    random,
     replies,
     view_change,
 )

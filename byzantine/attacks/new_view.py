@@ -247,5 +247,3 @@ def reencoded_proof(n: int, seed: int) -> Scenario:
     """Refused, and the view is left without the liar."""
     expect = Expect(view="changed", no_evidence=True, refused=("engine message: malformed",))
     return left_by_liar("reencoded-proof", n, seed, "reencoded-proof", expect=expect)
-
-

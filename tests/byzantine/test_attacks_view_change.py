@@ -125,7 +125,9 @@ def test_hidden_certificates_were_those_of_blocks_that_one_honest_member_alone_h
 
 def test_the_next_primary_is_told_another_valid_view_change_than_everybody_else() -> None:
     overheard = Overheard("equivocate-view-change", ViewChange)
-    told = {member: {each.body for each in said if _view(each) == 1} for member, said in overheard.said.items()}
+    told = {
+        member: {each.body for each in said if _view(each) == 1} for member, said in overheard.said.items()
+    }
     assert told[1].isdisjoint(told[2])
     assert all(overheard.opens(said[0]) for said in overheard.said.values())
 
