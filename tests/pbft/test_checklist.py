@@ -680,3 +680,26 @@ def test_rule_33_a_request_that_is_passed_over_for_others_makes_its_primary_susp
         b.decide(b.propose(sequence, sequence), 0, 1, 3)
         b.wait(400)
     assert b.said(Suspect)
+
+
+def test_whoever_prepares_another_batch_is_shown_the_primarys_proposal_once() -> None:
+    b = Bench(me=2)
+    b.submit(7, 8)
+    p = b.propose(1, 7)
+    other = b.proposal(1, 8)
+    b.hear(b.prepare(3, other))
+    b.hear(b.prepare(3, other))
+    shown = [(to, envelope) for to, message, envelope in b.sent if isinstance(message, PrePrepare)]
+    assert [(to, decode(envelope), envelope.signer) for to, envelope in shown] == [((3,), p, 0)]
+    b.open(shown[0][1])  # with its ids: the door of the other lets it in
+    b.hear(b.prepare(1, p))
+    assert len([to for to, message, _ in b.sent if isinstance(message, PrePrepare)]) == 1
+
+
+def test_a_primary_that_is_shown_to_have_equivocated_is_convicted_and_suspected_at_once() -> None:
+    b = Bench(me=2)
+    b.submit(7, 8)
+    b.propose(1, 7)
+    b.propose(1, 8)
+    assert [(piece.member, piece.what) for piece in b.evidence] == [(0, "two proposals for one sequence")]
+    assert b.own_suspicions(0)
