@@ -245,8 +245,7 @@ def spam_changes(n: int, seed: int) -> Scenario:
     """The view is kept. The last f members lie."""
     f = (n - 1) // 3
     liars = [liar(member, "spam-changes") for member in range(n - f, n)]
-    refused = ("contradicts what its sender said before", "said before", "of an earlier view")
-    expect = Expect(view="kept", no_evidence=True, refused=refused[1:])
+    expect = Expect(view="kept", no_evidence=True, refused=("said before", "of an earlier view"))
     return staged("spam-changes", n, seed, *liars, expect=expect)
 
 

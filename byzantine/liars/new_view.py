@@ -1,7 +1,7 @@
 """What the primary of a new view makes of the VIEW-CHANGEs (catalogue 33 to 36, and 38).
 
-What lives here: behaviours of a member that comes to lead. What must not be known here: networks in which they
-are staged (`byzantine.attacks`).
+What lives here: behaviours of a member that comes to lead. What must not be known here: networks in which
+they are staged (`byzantine.attacks`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,8 +23,8 @@ from tetrarch.wire import EngineMessage
 
 
 class Starting(Behaviour):
-    """The base of those that say another NEW-VIEW than their engine: the same to everybody, and again when it is
-    resent."""
+    """The base of those that say another NEW-VIEW than their engine: the same to everybody, and again when it
+    is resent."""
 
     def __init__(self, hand: Hand, lie: Lie) -> None:
         super().__init__(hand, lie)

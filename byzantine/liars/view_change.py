@@ -1,5 +1,5 @@
-"""What liars do when views change: VIEW-CHANGEs and SUSPECTs (catalogue 27 to 32, 37, and of 38 what is nested in
-a VIEW-CHANGE).
+"""What liars do when views change: VIEW-CHANGEs and SUSPECTs (catalogue 27 to 32 and 37; of 38 what is nested
+in a VIEW-CHANGE).
 
 What lives here: behaviours of any member. What must not be known here: what the primary of the view that
 follows makes of it (`new_view`), and networks in which they are staged (`byzantine.attacks`).
@@ -39,8 +39,8 @@ BEYOND_ALL_VIEWS = View(2**63 - 1)
 
 
 class Changing(Behaviour):
-    """The base of those that say another VIEW-CHANGE than their engine: the same to everybody, and again when it
-    is resent."""
+    """The base of those that say another VIEW-CHANGE than their engine: the same to everybody, and again when
+    it is resent."""
 
     def __init__(self, hand: Hand, lie: Lie) -> None:
         super().__init__(hand, lie)
@@ -78,8 +78,8 @@ class Changing(Behaviour):
         return self.hand.sign(structs.replace(message, prepared=(*message.prepared[:-1], proof)))
 
     def rival(self, proof: PreparedProof) -> Envelope | None:
-        """Return another proposal of one's own for the place of a certificate, which would win over it if both
-        were prepared; `None` if another member led that view."""
+        """Return another proposal of one's own for the place of a certificate, which would win over it if
+        both were prepared; `None` if another member led that view."""
         message = decode_pre_prepare(proof.pre_prepare)
         if primary_of(message.view, self.hand.roster.n) != self.hand.member:
             return None
@@ -109,8 +109,8 @@ class ShortProof(Changing):
 
 @behaviour("unvoted-proof")
 class UnvotedProof(Changing):
-    """Says in its VIEW-CHANGE that another batch of its own was prepared in place of the last one, and shows no
-    PREPARE for it."""
+    """Says in its VIEW-CHANGE that another batch of its own was prepared in place of the last one, and shows
+    no PREPARE for it."""
 
     def changed(self, message: ViewChange) -> Envelope | None:
         """If it were believed, it would win over the true certificate."""
@@ -133,7 +133,7 @@ class RepeatedSigner(Changing):
 
 @behaviour("mixed-proof")
 class MixedProof(Changing):
-    """Shows in its VIEW-CHANGE another proposal of its own with the PREPAREs that were given to the true one."""
+    """Shows in its VIEW-CHANGE another proposal of its own with the PREPAREs that the true one was given."""
 
     def changed(self, message: ViewChange) -> Envelope | None:
         """If it were believed, it would win over the true certificate."""
@@ -173,23 +173,17 @@ class HidePrepared(Changing):
 
 @behaviour("outdated-proof")
 class OutdatedProof(Changing):
-    """Shows in its VIEW-CHANGE, of all certificates that it knows for a sequence, the one of the lowest view; one
-    that is the only one it hides. Passes SUSPECTs on, so that the others leave even where they do not hear each
-    other."""
+    """Shows in its VIEW-CHANGE, of all certificates that it knows for a sequence, the one of the lowest view;
+    one that is the only one it hides."""
 
     def changed(self, message: ViewChange) -> Envelope | None:
         """Each is a true certificate; a later view prepared another batch."""
-        true = {decode_pre_prepare(proof.pre_prepare).sequence: proof for proof in message.prepared}
-        lower = {}
-        for sequence, proof in true.items():
-            of = decode_pre_prepare(proof.pre_prepare)
-            for view in range(of.view):
-                found = self._prepared_in(view, sequence, of.digest)
-                if found is not None:
-                    lower.setdefault(sequence, found)
-        if not lower:
-            return self.hand.sign(structs.replace(message, prepared=()))
-        return self.hand.sign(structs.replace(message, prepared=tuple(lower[key] for key in sorted(lower))))
+        lower = filter(None, (self._lower(decode_pre_prepare(each.pre_prepare)) for each in message.prepared))
+        return self.hand.sign(structs.replace(message, prepared=tuple(lower)))
+
+    def _lower(self, true: PrePrepare) -> PreparedProof | None:
+        found = (self._prepared_in(view, true.sequence, true.digest) for view in range(true.view))
+        return next(filter(None, found), None)
 
     def _prepared_in(self, view: int, sequence: int, other_than: bytes) -> PreparedProof | None:
         memory, primary = self.hand.memory, self.hand.primary(view)
