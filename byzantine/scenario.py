@@ -192,6 +192,8 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     signatures: Literal["stand-in", "ed25519"] = "stand-in"
     application: str = "kv"
     checkpoint_interval: Annotated[int, Meta(ge=1, le=1024)] = 8
+    largest_batch: Annotated[int, Meta(ge=1, le=1000)] = 1000
+    """Transactions in a block at most: few make many blocks of little work."""
     clients: Annotated[int, Meta(ge=1, le=64)] = 2
     links: Links = Links()
     tuning: Tunes = Tunes()

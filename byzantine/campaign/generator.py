@@ -58,9 +58,10 @@ class _Maker:
             seed=self.seed,
             signatures="ed25519" if self.signatures == "ed25519" else "stand-in",
             checkpoint_interval=random.choice([4, 8, 32]),
+            largest_batch=random.choice([1, 2, 2, 50]),
             links=self._links(),
             tuning=plan.Tunes(
-                batch_target=random.choice([1, 2, 8]),
+                batch_target=random.choice([1, 1, 4]),
                 pipeline_depth=random.choice([3, 8]),
                 request_timeout_ms=TIMEOUT_MS,
             ),
@@ -152,7 +153,11 @@ class _Maker:
 
     def _lies(self) -> tuple[plan.Lie, ...]:
         random = self.random
-        names = [name for name in sorted(BEHAVIOURS) if name not in QUIETLY]
+        names = [
+            name
+            for name, kind in sorted(BEHAVIOURS.items())
+            if name not in QUIETLY and (self.signatures == "ed25519" or not kind.needs_ed25519)
+        ]
         chosen = random.sample(names, min(len(names), random.randint(1, 4)))
         return tuple(self._lie(name) for name in chosen)
 

@@ -100,6 +100,8 @@ class Behaviour:
     """
 
     name: ClassVar[str]
+    needs_ed25519: ClassVar[bool] = False
+    """Whether it is about Ed25519 itself, and nothing with stand-ins."""
     speaks_every_ms: ClassVar[int] = 0
     """How often `speak` is called; 0: never."""
 

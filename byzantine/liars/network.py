@@ -53,6 +53,8 @@ class Malleate(Behaviour):
     """Passes on whatever others signed, votes and transactions, under the same signature with the group's
     order added to S, before the good one where it can."""
 
+    needs_ed25519 = True
+
     def __init__(self, hand: Hand, lie: Lie) -> None:
         super().__init__(hand, lie)
         real(hand.signer)

@@ -87,9 +87,7 @@ class World:
         self.n = scenario.replicas
         self.random = Random(f"world {scenario.name} {scenario.seed}")
         self.signatures = signatures(scenario.signatures)
-        self.genesis: Genesis = simulated_genesis(
-            self.n, scenario.application, scenario.checkpoint_interval, self.signatures
-        )
+        self.genesis: Genesis = simulated_genesis(scenario, self.signatures)
         self.trust = TrustRoot.of(self.genesis)
         self.roster: Roster = self.trust.roster
         self.parts = ordering(self.genesis, self.roster)
