@@ -45,7 +45,16 @@ class Finding(Struct, frozen=True):
     """One line; empty for a pass that needs no words."""
 
 
-SAFETY = ("agreement", "validity", "integrity", "durability", "linearizability", "reads", "robustness")
+SAFETY = (
+    "agreement",
+    "validity",
+    "integrity",
+    "durability",
+    "linearizability",
+    "reads",
+    "conduct",
+    "robustness",
+)
 """The oracles whose failure means that a run was not safe."""
 
 

@@ -16,11 +16,12 @@ from msgspec import Struct, structs
 from byzantine.attacks.catalogue import ATTACKS
 from byzantine.campaign.byzzfuzz import byzzfuzz_scenario
 from byzantine.campaign.generator import random_scenario
-from byzantine.campaign.runs import judged
+from byzantine.campaign.runs import judged, recorded
 from byzantine.campaign.twins import twins_count, twins_scenario
 from byzantine.mutants import applied
 from byzantine.scenario import Scenario
-from byzantine.verdicts import Result, Verdict
+from byzantine.trace import fingerprint
+from byzantine.verdicts import Finding, Result, Verdict
 
 PATIENCE_S = 60.0
 """How long one mutant is hunted, unless told otherwise."""
@@ -28,6 +29,9 @@ PATIENCE_S = 60.0
 LONGEST_LIVE_MS = 30_000
 """No run that goes well takes longer to converge than a third of this; those that hang should not cost
 much."""
+
+REPEATED_EVERY = 60
+"""Runs between two that are repeated, to see that they give the same trace."""
 
 TWINS_STRIDE = 1_009
 """A prime, so that the numbers of Twins scenarios that are tried lie everywhere."""
@@ -66,12 +70,20 @@ def hunt(mutant: str, patience_s: float = PATIENCE_S) -> Hunted:
         for scenario in hunting_order():
             runs += 1
             result = judged(_impatient(scenario))
+            if runs % REPEATED_EVERY == 1 and _differs(scenario):
+                finding = Finding("repeatability", Verdict.FAIL, "the same scenario gave another trace")
+                result = structs.replace(result, findings=(finding,))
             seconds = time.perf_counter() - began
             if result.verdict is not Verdict.PASS:
                 return _killed(mutant, broken.rules, result, runs, seconds)
             if seconds > patience_s:
                 break
     return Hunted(mutant, broken.rules, False, runs, seconds)
+
+
+def _differs(scenario: Scenario) -> bool:
+    """Whether a scenario gives two traces: chance or the order of a set reached the wire (rule 28)."""
+    return len({fingerprint(recorded(_impatient(scenario))[1]) for _ in range(2)}) > 1
 
 
 def _killed(mutant: str, rules: tuple[int, ...], result: Result, runs: int, seconds: float) -> Hunted:

@@ -15,6 +15,7 @@ ORACLES = (
     ledger.durability,
     history.linearizability,
     history.reads,
+    outcome.conduct,
     outcome.robustness,
     outcome.memory,
     outcome.liveness,

@@ -11,6 +11,8 @@ def accountability(seen: Observation) -> Finding:
     if wrongly:
         what = f"member {wrongly[0]} is honest, and accused: {sorted(seen.evidence[wrongly[0]])[0]}"
         return Finding("accountability", Verdict.FAIL, what)
+    if seen.missing:
+        return Finding("accountability", Verdict.FAIL, seen.missing[0])
     missing = [member for member in expect.evidence if member not in seen.evidence]
     if missing:
         return Finding("accountability", Verdict.FAIL, f"nobody holds evidence against member {missing[0]}")

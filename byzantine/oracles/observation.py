@@ -82,6 +82,10 @@ class Observation:
     """Blocks that a client saw attested by f+1, by height."""
     forks: Sequence[str] = ()
     """Blocks executed beside others while it ran, in words."""
+    misconduct: Sequence[str] = ()
+    """What honest members said that no correct one says (`watching`), in words."""
+    missing: Sequence[str] = ()
+    """What honest replicas' archives lack of what must outlive the log, in words."""
     stopped: Sequence[str] = ()
     """Honest replicas that stopped by themselves though nothing was wrong with their disks."""
     halted: Sequence[str] = ()

@@ -6,6 +6,13 @@ from byzantine.oracles.observation import Observation
 from byzantine.verdicts import Finding, Verdict
 
 
+def conduct(seen: Observation) -> Finding:
+    """No honest member contradicts itself, votes in a view that it left, or hides what it committed."""
+    if seen.misconduct:
+        return Finding("conduct", Verdict.FAIL, seen.misconduct[0])
+    return Finding("conduct", Verdict.PASS)
+
+
 def robustness(seen: Observation) -> Finding:
     """No correct replica stops, halts or is marked without a reason of its own; nothing was lost sight of."""
     if seen.stopped:

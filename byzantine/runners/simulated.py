@@ -87,6 +87,8 @@ def observe(world: World) -> Observation:
         reads=[read for client in world.clients for read in client.reads],
         believed_blocks=observed.believed_blocks,
         forks=observed.forks,
+        misconduct=observed.misconduct,
+        missing=observed.missing,
         stopped=observed.stopped,
         halted=observed.halted,
         evidence=observed.evidence,

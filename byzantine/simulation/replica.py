@@ -53,6 +53,8 @@ class SimulatedReplica:
         """Whether its next start is one on an old disk, as its operator says."""
         self.lost_disk = False
         """Whether its disk was lost, put back, or damaged at any time."""
+        self.accused = False
+        """Whether it told of evidence since it started."""
         self._order = GroupSync()
         self._alarm: Timer | None = None
         self._scheduled = False
@@ -109,7 +111,7 @@ class SimulatedReplica:
     def crash(self, surviving: int = 0) -> None:
         """Lose the process, and what was not synced but for the first `surviving` writes."""
         self.world.network.crash(self.endpoint)
-        self.heart = None
+        self.heart, self.accused = None, False
         self.disk.crash(surviving)
 
     def restart(self) -> None:
@@ -221,7 +223,11 @@ class SimulatedReplica:
         world, hand = self.world, self.hand
         for effects in released:
             if hand is None:
+                last = b""
                 for member, frame in effects.to_members:
+                    if frame is not last:
+                        world.on_sent(self, frame)
+                        last = frame
                     world.send_member(self.endpoint, member, frame)
                 for connection, frame in effects.to_clients:
                     world.send_client(self.endpoint, connection, frame)

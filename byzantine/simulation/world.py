@@ -12,10 +12,11 @@ from random import Random
 
 from byzantine import scenario as plan
 from byzantine.liars.catalogue import make_behaviour
-from byzantine.liars.liar import Hand
+from byzantine.liars.liar import Hand, between
 from byzantine.liars.memory import Memory
 from byzantine.liars.twins import TWIN, Twin
 from byzantine.oracles.observation import Operation
+from byzantine.oracles.watching import Conduct
 from byzantine.simulation import broker  # noqa: F401  # defines its adversaries
 from byzantine.simulation.adversary import make_adversary, through
 from byzantine.simulation.client import SimulatedClient
@@ -33,6 +34,7 @@ from crypto.batch import Millis, TxId
 from crypto.digest import Digest
 from crypto.roster import MemberId, Roster
 from ledger.genesis import Genesis
+from ledger.keyvalue import Family
 from network.simulated import (
     MILLISECOND,
     WALL_START_MS,
@@ -40,10 +42,12 @@ from network.simulated import (
     SimulatedNetwork,
 )
 from pbft import Tuning
+from pbft.records import CHECKPOINTS, EVIDENCE, NEW_VIEWS, archive_key
 from tetrarch.engines import ordering
 from tetrarch.node.effects import ConnectionId, Effects
 from tetrarch.node.limits import NodeLimits
 from tetrarch.trust import TrustRoot
+from tetrarch.wire import EngineMessage
 
 CLEAN = plan.Links(low_us=200, high_us=1_200)
 """What links are after healing."""
@@ -60,6 +64,10 @@ class Observed:
         """The block hash at each height, as the first honest replica executed it."""
         self.forks: list[str] = []
         """Blocks that honest replicas executed beside another one at the same height."""
+        self.misconduct: list[str] = []
+        """What honest members said that no correct one says."""
+        self.missing: list[str] = []
+        """What the archives of honest replicas lack at the end, though it must outlive the log."""
         self.stopped: list[str] = []
         """Honest replicas with whole disks that stopped by themselves."""
         self.evidence: dict[int, set[str]] = {}
@@ -107,6 +115,7 @@ class World:
         )
         self.scheduler = self.network.scheduler
         self.observed = Observed()
+        self._conduct = [Conduct(member) for member in range(self.n)]
         self.values: dict[str, str] = {}
         """What clients last wrote, as they guess for compare-and-set."""
         self.member_at: dict[Endpoint, MemberId] = {}
@@ -227,6 +236,7 @@ class World:
             facts = dict(event.facts)
             if event.name in BLAMING:
                 accused = int(facts["member"] or 0)
+                replica.accused = True
                 self.observed.evidence.setdefault(accused, set()).add(str(facts.get("what", event.name)))
                 self.note(
                     What.EVIDENCE, replica.endpoint, target=str(accused), note=str(facts.get("what", ""))
@@ -238,6 +248,16 @@ class World:
                 self.note(What.VIEW, replica.endpoint, view=view, note=leaving)
             elif event.name == "checkpoint_stable":
                 self.note(What.STABLE, replica.endpoint, sequence=int(facts["height"] or 0))
+
+    def on_sent(self, replica: SimulatedReplica, frame: bytes) -> None:
+        """An honest replica sends a frame to members."""
+        decoded = between.decode(frame)
+        if isinstance(decoded, EngineMessage):
+            conduct = self._conduct[replica.member]
+            conduct.note(decoded.envelope)
+            if conduct.broken:
+                self.observed.misconduct += conduct.broken
+                conduct.broken.clear()
 
     def on_executed(self, replica: SimulatedReplica, height: Height, block_hash: Digest) -> None:
         """A replica stored a block."""
@@ -362,6 +382,8 @@ class World:
                 status = replica.heart.engine.status()
                 observed.highest_view = max(observed.highest_view, status.view)
                 self._note_standing(replica, status)
+                if not replica.lost_disk:
+                    self._note_archive(replica, status)
                 for reason, count in (*status.ignored, *replica.heart.counters.all()):
                     observed.refused[reason] += count
                 observed.overfull += [
@@ -381,6 +403,20 @@ class World:
             self.observed.halted.append(f"replica {replica.member} halted: {status.halted}")
         if status.marked and not replica.lost_disk:
             self.observed.halted.append(f"replica {replica.member} was marked, though its disk is whole")
+
+    def _note_archive(self, replica: SimulatedReplica, status: Status) -> None:
+        """Certificates and evidence outlive the log (rule 24)."""
+        wanted = []
+        if status.low:
+            wanted.append(("the certificate of checkpoint", int(status.low), CHECKPOINTS))
+        if status.active and status.view:
+            wanted.append(("the NEW-VIEW of view", int(status.view), NEW_VIEWS))
+        for what, number, prefix in wanted:
+            if replica.disk.get(Family.ARCHIVE, archive_key(prefix, number)) is None:
+                self.observed.missing.append(f"replica {replica.member} did not keep {what} {number}")
+        held = next(replica.disk.scan(Family.ARCHIVE, EVIDENCE), (b"", b""))[0].startswith(EVIDENCE)
+        if replica.accused and not held:
+            self.observed.missing.append(f"replica {replica.member} did not keep its evidence")
 
     def in_words(self) -> str:
         """Return where everybody stands, for people."""

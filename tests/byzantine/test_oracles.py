@@ -207,6 +207,11 @@ def test_robustness_is_inconclusive_where_something_was_lost_sight_of() -> None:
     assert found(seen, "liveness").verdict is Verdict.INCONCLUSIVE
 
 
+def test_conduct_fails_for_what_no_correct_member_says() -> None:
+    seen = replace(observed(), misconduct=["member 1 signed two different prepares"])
+    fails(seen, "conduct", "member 1")
+
+
 def test_memory_fails_for_what_heaps_up() -> None:
     fails(replace(observed(), overfull=["replica 0: 65 evidence"]), "memory", "65")
 
@@ -217,6 +222,11 @@ def test_liveness_fails_without_convergence() -> None:
 
 def test_accountability_fails_where_an_honest_member_is_accused() -> None:
     fails(replace(observed(), evidence={1: {"two COMMITs"}}), "accountability", "member 1 is honest")
+
+
+def test_accountability_fails_where_an_archive_lacks_what_must_outlive_the_log() -> None:
+    seen = replace(observed(), missing=["replica 2 did not keep its evidence"])
+    fails(seen, "accountability", "replica 2")
 
 
 def staged(seen: Observation, **expect) -> Observation:
