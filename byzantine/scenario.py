@@ -162,6 +162,8 @@ class Expect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     """Between which two views the highest one lies that an honest replica was in."""
     evidence: tuple[Member, ...] = ()
     """Honest replicas hold evidence against these."""
+    convicted: tuple[Member, ...] = ()
+    """The stores of all honest replicas together convict these, be it that no single one saw it."""
     no_evidence: bool = False
     """Nobody is accused, liars neither: what they do cannot be proven."""
     refused: tuple[str, ...] = ()
@@ -255,11 +257,13 @@ def require_consistent(scenario: Scenario) -> None:
             f"{len(members)} of {scenario.replicas} lie, more than f = {scenario.f}: not promised",
         )
     honest = set(range(scenario.replicas)) - set(members)
-    wrongly = [member for member in scenario.expect.evidence if member in honest]
-    if wrongly:
-        raise Contradiction("expect.evidence", f"member {wrongly[0]} does not lie in this scenario")
-    if scenario.expect.no_evidence and scenario.expect.evidence:
-        raise Contradiction("expect.no_evidence", "contradicts expect.evidence")
+    for field in ("evidence", "convicted"):
+        accused = getattr(scenario.expect, field)
+        wrongly = [member for member in accused if member in honest]
+        if wrongly:
+            raise Contradiction(f"expect.{field}", f"member {wrongly[0]} does not lie in this scenario")
+        if scenario.expect.no_evidence and accused:
+            raise Contradiction("expect.no_evidence", f"contradicts expect.{field}")
     views = scenario.expect.views
     if views is not None and views[0] > views[1]:
         raise Contradiction("expect.views", f"{views[0]} is above {views[1]}")

@@ -111,7 +111,8 @@ def mixed_proof(n: int, seed: int) -> Scenario:
 )
 def hide_prepared(n: int, seed: int) -> Scenario:
     """f correct members miss what is decided, then f others are cut off: one correct member that prepared it
-    remains. The last f members lie."""
+    remains. The last f members lie: their COMMITs in its blocks contradict their VIEW-CHANGEs in the others'
+    stores."""
     f = (n - 1) // 3
     unaware = tuple(range(1, 1 + f))
     steps = (
@@ -122,7 +123,7 @@ def hide_prepared(n: int, seed: int) -> Scenario:
     )
     only = lie("commits-to-primary", from_ms=150, to_ms=400)
     liars = [liar(member, "hide-prepared", only) for member in range(n - f, n)]
-    expect = Expect(view="changed", no_evidence=True)
+    expect = Expect(view="changed", convicted=tuple(range(n - f, n)))
     return staged(
         "hide-prepared",
         n,

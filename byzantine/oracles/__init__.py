@@ -6,7 +6,7 @@ not be known here: runners, and how the engine reached what it did.
 
 from byzantine.oracles import accountability, history, ledger, outcome
 from byzantine.oracles.observation import Observation
-from byzantine.verdicts import Finding
+from byzantine.verdicts import SAFETY, Finding, Verdict
 
 ORACLES = (
     ledger.agreement,
@@ -23,10 +23,25 @@ ORACLES = (
     outcome.expected,
 )
 
+BROKEN = "broken, as more than f liars can"
+"""How a finding begins of a property that was not promised, and did not hold."""
+
 
 def judge(seen: Observation) -> tuple[Finding, ...]:
-    """Return what each oracle says, in a fixed order."""
-    return tuple(oracle(seen) for oracle in ORACLES)
+    """Return what each oracle says, in a fixed order.
+
+    With more than f liars safety is not promised: that it broke is told, and no failure.
+    """
+    findings = (oracle(seen) for oracle in ORACLES)
+    if seen.scenario.expect.safe:
+        return tuple(findings)
+    return tuple(_excused(finding) for finding in findings)
 
 
-__all__ = ["ORACLES", "Observation", "judge"]
+def _excused(finding: Finding) -> Finding:
+    if finding.oracle not in SAFETY or finding.verdict is not Verdict.FAIL:
+        return finding
+    return Finding(finding.oracle, Verdict.PASS, f"{BROKEN}: {finding.why}")
+
+
+__all__ = ["BROKEN", "ORACLES", "Observation", "judge"]

@@ -94,6 +94,8 @@ class Observation:
     """What the runner lost sight of: whatever it says, the run is inconclusive."""
     evidence: Mapping[int, set[str]] = field(default_factory=dict)
     """Members against whom honest replicas hold proof, and of what."""
+    convicted: frozenset[int] = frozenset()
+    """Members whom the stores of all honest replicas together convict; looked for where a scenario asks."""
     refused: Mapping[str, int] = field(default_factory=dict)
     fired: Mapping[str, int] = field(default_factory=dict)
     overfull: Sequence[str] = ()

@@ -19,6 +19,7 @@ from crypto.attestation import Height
 from crypto.digest import Digest
 from ledger.block import Block
 from ledger.ledger import Ledger
+from tetrarch.evidence import convicted
 
 SIMULATED = "simulated"
 
@@ -92,6 +93,7 @@ def observe(world: World) -> Observation:
         stopped=observed.stopped,
         halted=observed.halted,
         evidence=observed.evidence,
+        convicted=_convicted(world),
         refused=observed.refused,
         fired=observed.fired,
         overfull=observed.overfull,
@@ -99,6 +101,15 @@ def observe(world: World) -> Observation:
         recovered_ms=recovered,
         unfinished="" if recovered is not None else world.in_words(),
     )
+
+
+def _convicted(world: World) -> frozenset[int]:
+    """Return whom the honest replicas' stores convict together, if the scenario asks: it takes its time."""
+    expect = world.scenario.expect
+    if expect.safe and not expect.convicted:
+        return frozenset()
+    stores = {f"replica-{replica.member}": replica.disk for replica in world.honest}
+    return frozenset(int(member) for member in convicted(stores, world.genesis, world.signatures))
 
 
 def result_of(seen: Observation, findings: Sequence[Finding], runner: str, seconds: float) -> Result:
@@ -114,7 +125,7 @@ def result_of(seen: Observation, findings: Sequence[Finding], runner: str, secon
         blocks=max((chain.height for chain in seen.chains.values()), default=0),
         views=seen.highest_view,
         recovered_ms=seen.recovered_ms,
-        blamed=tuple(sorted(seen.evidence)),
+        blamed=tuple(sorted(seen.evidence.keys() | seen.convicted)),
         liars=scenario.lying_members,
         seconds=seconds,
     )
