@@ -17,7 +17,7 @@ from byzantine.liars.memory import Memory
 from byzantine.liars.twins import TWIN, Twin
 from byzantine.oracles.observation import Operation
 from byzantine.oracles.watching import Conduct
-from byzantine.simulation import broker  # noqa: F401  # defines its adversaries
+from byzantine.simulation import broker, cutting  # noqa: F401  # define their adversaries
 from byzantine.simulation.adversary import make_adversary, through
 from byzantine.simulation.client import SimulatedClient
 from byzantine.simulation.genesis import simulated_genesis
