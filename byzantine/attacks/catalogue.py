@@ -2,6 +2,7 @@
 
 from byzantine.attacks import (  # noqa: F401  # define their attacks
     clients,
+    collusion,
     network,
     new_view,
     primary,

@@ -3,6 +3,7 @@
 from difflib import get_close_matches
 
 from byzantine.liars import (  # noqa: F401  # define their behaviours
+    collusion,
     mutation,
     network,
     new_view,

@@ -38,6 +38,10 @@ class Memory:
         """In which block they say together that a transaction stands."""
         self.invented: dict[int, Digest] = {}
         """Which block they say together stands at a height."""
+        self.colluders: set[int] = set()
+        """Who is in the plot."""
+        self.plots: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+        """By view and sequence, the digests of what the two halves of all others are to decide."""
 
     def note(self, envelope: Envelope) -> None:
         """Remember one message, and what is nested in it."""
