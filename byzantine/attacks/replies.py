@@ -1,7 +1,5 @@
 """Attacks on what clients are told (catalogue 49 to 51)."""
 
-from typing import Any
-
 from byzantine.attacks.attack import attack
 from byzantine.attacks.stage import EVERY_MS, backup, liar, staged, work
 from byzantine.scenario import Expect, Read, Scenario, Step, Submit
@@ -12,25 +10,25 @@ READS_FROM_MS = 150
 READ_EVERY_MS = 25
 
 
-def answered(name: str, n: int, seed: int, refused: str, behaviours: int = 1, **more: Any) -> Scenario:
-    """Return a scenario in which every member is asked for results and for reads, while `behaviours` of them lie
-    to clients: together, where more than one."""
-    first = backup(n, seed)
-    members = sorted({first, *((first + more) % n for more in range(1, behaviours))})
+def answered(name: str, n: int, seed: int, refused: str | None, *members: int) -> Scenario:
+    """Return a scenario in which every member is asked for results and for reads, while some of them, one backup
+    if none is named, lie to clients."""
     everybody = tuple(range(n))
     steps: list[Step] = list(work(seed))
     for number in range(8):
         steps.append(Submit(at_ms=60 + 2 * EVERY_MS * number, client=number % 2, to=everybody))
     for number in range(50):
         steps.append(Read(at_ms=READS_FROM_MS + READ_EVERY_MS * number, client=number % 2))
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=3_000, refused=(f"client: {refused}",))
-    liars = [liar(member, name) for member in members]
-    return staged(name, n, seed, *liars, steps=tuple(steps), expect=expect, **more)
+    counted = () if refused is None else (f"client: {refused}",)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=3_000, refused=counted)
+    liars = [liar(member, name) for member in members or (backup(n, seed),)]
+    return staged(name, n, seed, *liars, steps=tuple(steps), expect=expect)
 
 
-def as_many_as_fit(n: int) -> int:
-    """Return f: one short of what a client believes."""
-    return (n - 1) // 3
+def as_many_as_fit(n: int, seed: int) -> tuple[int, ...]:
+    """Return f members: one short of what a client believes."""
+    first = backup(n, seed)
+    return tuple((first + more) % n for more in range((n - 1) // 3))
 
 
 @attack(
@@ -59,7 +57,7 @@ def wrong_result(n: int, seed: int) -> Scenario:
 def invented_result(n: int, seed: int) -> Scenario:
     """Never believed; what f+1 attest at that height shows who lied. To members they told the truth."""
     refused = "another block than f+1 attest"
-    return answered("invented-result", n, seed, refused, as_many_as_fit(n))
+    return answered("invented-result", n, seed, refused, *as_many_as_fit(n, seed))
 
 
 @attack(
@@ -73,7 +71,7 @@ def invented_result(n: int, seed: int) -> Scenario:
 )
 def deny_execution(n: int, seed: int) -> Scenario:
     """All transactions are executed, and believed to be."""
-    return answered("deny-execution", n, seed, "denies what f+1 prove", as_many_as_fit(n))
+    return answered("deny-execution", n, seed, "denies what f+1 prove", *as_many_as_fit(n, seed))
 
 
 @attack(
@@ -102,7 +100,7 @@ def stale_read(n: int, seed: int) -> Scenario:
 def invented_read(n: int, seed: int) -> Scenario:
     """Never believed; the next member is asked."""
     refused = "another block than f+1 attest"
-    return answered("invented-read", n, seed, refused, as_many_as_fit(n))
+    return answered("invented-read", n, seed, refused, *as_many_as_fit(n, seed))
 
 
 @attack(
@@ -117,3 +115,31 @@ def invented_read(n: int, seed: int) -> Scenario:
 def reply_for_another(n: int, seed: int) -> Scenario:
     """Refused; another member is asked."""
     return answered("reply-for-another", n, seed, "result path")
+
+
+@attack(
+    "wrong-read",
+    50,
+    GROUP,
+    does="A member answers reads with another value, under the true header and proof.",
+    attacks="X",
+    rule="The proof leads from the value to the attested state root, or the value is not believed (rule 19).",
+    source="design; Merkle 1987",
+)
+def wrong_read(n: int, seed: int) -> Scenario:
+    """Refused; the next member is asked."""
+    return answered("wrong-read", n, seed, "state proof")
+
+
+@attack(
+    "silent-to-readers",
+    50,
+    GROUP,
+    does="The primary answers no reads.",
+    attacks="X, L",
+    rule="Any member answers: a faulty primary blocks no readers (rule 19).",
+    source="design",
+)
+def silent_to_readers(n: int, seed: int) -> Scenario:
+    """The next member is asked."""
+    return answered("silent-to-readers", n, seed, None, 0)

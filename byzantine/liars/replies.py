@@ -36,6 +36,7 @@ from tetrarch.wire import (
     Refused,
     Results,
     Submit,
+    Unknown,
     statement_kinds,
 )
 
@@ -184,6 +185,30 @@ class InventedRead(Replying):
         hashed = agreed[height] = block_hash(header)
         self.fire()
         return (ReadReply(frame.request, self.attestation(height, hashed), header, None, ABSENT),)
+
+
+@behaviour("wrong-read")
+class WrongRead(Replying):
+    """Answers reads with another value, or with one where there is none, under the true header and proof."""
+
+    def on_reply(self, connection: ConnectionId, frame: Frame) -> Iterable[Frame | bytes] | None:
+        """Everything else stays."""
+        if not isinstance(frame, ReadReply) or not self.may_fire():
+            return None
+        self.fire()
+        return (structs.replace(frame, value=b'"a value that nobody put"'),)
+
+
+@behaviour("silent-to-readers")
+class SilentToReaders(Replying):
+    """Answers no read."""
+
+    def on_reply(self, connection: ConnectionId, frame: Frame) -> Iterable[Frame | bytes] | None:
+        """Whatever the answer would be."""
+        if not isinstance(frame, ReadReply | Unknown) or not self.may_fire():
+            return None
+        self.fire()
+        return ()
 
 
 @behaviour("reply-for-another")
