@@ -13,6 +13,7 @@ import secrets
 import shutil
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Final
@@ -98,6 +99,8 @@ class NetworkPlan(Struct, frozen=True):
     testing: bool = False
     development: bool = False
     """Allow a single replica, which tolerates no fault."""
+    checkpoint_interval: int | None = None
+    """Blocks between checkpoints; `None`: the longest that suits so many replicas."""
     password_file: Path | None = None
     """Encrypt the signing keys with this file's password; `None`: plain, for networks on one machine."""
 
@@ -225,7 +228,8 @@ def _write(
             members=tuple(members),
             testing=plan.testing,
             parameters=tuple(sorted(parameters.items())),
-        )
+        ),
+        INTERVALS if plan.checkpoint_interval is None else (plan.checkpoint_interval,),
     )
     save_genesis(genesis, directory / GENESIS_FILE)
     for place in range(len(members)):
@@ -235,10 +239,10 @@ def _write(
     return genesis
 
 
-def _with_interval(genesis: Genesis) -> Genesis:
-    """Return `genesis` with the longest of the INTERVALS that its engine can bear. Raises `SetupError`."""
+def _with_interval(genesis: Genesis, intervals: Sequence[int]) -> Genesis:
+    """Return `genesis` with the first of the `intervals` that its engine can bear. Raises `SetupError`."""
     why = ""
-    for interval in INTERVALS:
+    for interval in intervals:
         candidate = replace(genesis, checkpoint_interval=interval)
         try:
             ordering(candidate, candidate.roster())

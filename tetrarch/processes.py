@@ -27,6 +27,10 @@ STOP_SECONDS: Final = 10.0
 """How long a replica may take to close its store before it is killed. It usually takes less than a tenth."""
 
 POLL_SECONDS: Final = 0.02
+
+PROGRAM: Final = ("tetrarch", "node")
+"""What runs a replica: a module, and what stands before the replica's directory."""
+
 MAX_PID_FILE_BYTES: Final = 1024
 MAX_ERROR_BYTES: Final = 64 * 1024
 
@@ -68,6 +72,9 @@ class ReplicaProcess:
         self.directory = directory
         self.name = directory.name
         self._child: subprocess.Popen[bytes] | None = None
+        self.exit_code: int | None = None
+        """How the last process that `start` started has ended, once that was seen; a signal's number below
+        zero."""
 
     @property
     def log(self) -> Path:
@@ -76,8 +83,7 @@ class ReplicaProcess:
 
     def running(self) -> Pid | None:
         """Return the process that runs this replica, or `None`."""
-        if self._child is not None and self._child.poll() is not None:
-            self._child = None
+        self.ended()
         try:
             with (self.directory / PID_FILE).open("rb") as file:
                 number, started = file.read(MAX_PID_FILE_BYTES).decode().split()
@@ -91,12 +97,12 @@ class ReplicaProcess:
         pid = self.running()
         return None if pid is None else pid.number
 
-    def start(self, arguments: Sequence[str] = ()) -> Pid:
+    def start(self, arguments: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> Pid:
         """Start the replica as a process of its own session. Raises `AlreadyRunning`, `OSError`."""
         running = self.running()
         if running is not None:
             raise AlreadyRunning(f"{self.name} runs already, as process {running.number}")
-        command = [sys.executable, "-m", "tetrarch", "node", str(self.directory), *arguments]
+        command = [sys.executable, "-m", *program, str(self.directory), *arguments]
         with (self.directory / ERROR_FILE).open("wb") as errors:
             child = subprocess.Popen(
                 command,
@@ -106,7 +112,7 @@ class ReplicaProcess:
                 start_new_session=True,
                 close_fds=True,
             )
-        self._child = child
+        self._child, self.exit_code = child, None
         pid = Pid.of(child.pid)
         if pid is None:
             raise OSError(f"{self.name} ended at once: {self.last_words()}")
@@ -115,7 +121,9 @@ class ReplicaProcess:
 
     def ended(self) -> bool:
         """Whether the process that `start` started has ended."""
-        return self._child is not None and self._child.poll() is not None
+        if self._child is not None:
+            self.exit_code = self._child.poll()
+        return self.exit_code is not None
 
     def last_words(self) -> str:
         """Return the last line that the process wrote outside its log, or an empty text."""
@@ -141,8 +149,7 @@ class ReplicaProcess:
                 return False
             time.sleep(POLL_SECONDS)
         if self._child is not None:
-            self._child.wait()
-            self._child = None
+            self.exit_code = self._child.wait()
         with suppress(OSError):
             (self.directory / PID_FILE).unlink()
         return True

@@ -25,12 +25,13 @@ MAX_ANSWER_BYTES: Final = 256 * 1024
 async def survey(genesis: Genesis, dialer: Dialer, seconds: float = ANSWER_SECONDS) -> list[ReplicaStatus]:
     """Return what every replica answers, or why it does not, by member, after `seconds` at the latest."""
     asks = [
-        _ask(MemberId(place), member.name, dialer, seconds) for place, member in enumerate(genesis.members)
+        ask(MemberId(place), member.name, dialer, seconds) for place, member in enumerate(genesis.members)
     ]
     return list(await asyncio.gather(*asks))
 
 
-async def _ask(member: MemberId, name: str, dialer: Dialer, seconds: float) -> ReplicaStatus:
+async def ask(member: MemberId, name: str, dialer: Dialer, seconds: float = ANSWER_SECONDS) -> ReplicaStatus:
+    """Return what one replica answers, or why it does not, after `seconds` at the latest."""
     try:
         async with asyncio.timeout(seconds):
             return ReplicaStatus(member, name, await _answer(member, dialer))

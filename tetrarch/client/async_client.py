@@ -7,7 +7,8 @@ here: frames, proofs, connections.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -274,6 +275,13 @@ class AsyncClient:
         """Return what every replica says of itself, by member. For people: nothing of it is proven."""
         session, _ = self._session()
         return await states(session, self._deadline(timeout))
+
+    def wrong_answers(self) -> Mapping[str, int]:
+        """Return how often replicas answered wrongly so far, by the check that failed."""
+        total: Counter[str] = Counter()
+        for link in () if self._live is None else self._live[0].links.all:
+            total.update(link.wrong)
+        return total
 
     def _session(self) -> tuple[Session, Intake]:
         """Return the running session, begun now if this is the first use."""

@@ -6,6 +6,7 @@ that answered wrongly. What must not be known here: what frames prove (a `Reader
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -56,6 +57,8 @@ class Link:
         """Why there is no connection."""
         self.faults = 0
         """Wrong answers so far."""
+        self.wrong: Counter[str] = Counter()
+        """These, by the check that failed."""
         self.silent = False
         """Whether the last question went unanswered."""
         self.tried = asyncio.Event()
@@ -170,6 +173,7 @@ class Link:
     def distrust(self, check: str, what: str) -> None:
         """Close the connection because of a wrong answer, and let it rest the longer the more there were."""
         self.faults += 1
+        self.wrong[check] += 1
         self.cause = f"distrusted: {check}: {what}"
         self._fault_paused = True
         if self._connection is not None:

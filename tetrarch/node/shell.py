@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from consensus.contract import Now
+from consensus.contract import Engine, Now
 from crypto.batch import Millis
 from crypto.keys import InlineChecker
 from crypto.roster import MemberId
@@ -33,7 +33,7 @@ from tetrarch.node.heart import Heart
 from tetrarch.node.logs import Log
 from tetrarch.node.resources import resident_bytes
 from tetrarch.node.settings import NodeSettings
-from tetrarch.node.sockets import Handler, Network, Sockets
+from tetrarch.node.sockets import Handler, Network, OpenNetwork, Sockets
 from tetrarch.node.workers import CheckingProcesses
 
 QUICK_SYNC_S = 0.001
@@ -54,9 +54,12 @@ default rounds, none of them in cycles: measured, a twentieth of all CPU goes in
 COUNTS_EVERY = 30
 """A line with the counters at most every so many housekeepings, and only if they moved."""
 
+Wrap = Callable[[Engine], Engine]
+"""Puts something around an engine that is one by its contract: for tests of misbehaviour."""
 
-def compose(settings: NodeSettings, disk: KeyValue) -> Heart:
-    """Join engine, ledger and application of one genesis into a heart.
+
+def compose(settings: NodeSettings, disk: KeyValue, wrap: Wrap | None = None) -> Heart:
+    """Join engine, ledger and application of one genesis into a heart; the engine as `wrap` returns it.
 
     Raises `StoreError` for a store of another chain or a corrupt one, `UnusableGenesis`, `ApplicationError`.
     """
@@ -64,10 +67,11 @@ def compose(settings: NodeSettings, disk: KeyValue) -> Heart:
     roster = genesis.roster()
     parts = ordering(genesis, roster)
     application = load_application(genesis.application, dict(genesis.parameters))
+    engine = parts.make(settings.member, settings.signer, settings.tuning, settings.marked)
     return Heart(
         genesis,
         Identity(roster, settings.member, settings.signer),
-        parts.make(settings.member, settings.signer, settings.tuning, settings.marked),
+        engine if wrap is None else wrap(engine),
         parts.door,
         parts.verifier,
         Ledger.open(genesis, application, disk),
@@ -353,25 +357,28 @@ class Node:
         self._end.set_result(1)
 
 
-def run_node(settings: NodeSettings) -> int:
+def run_node(settings: NodeSettings, wrap: Wrap | None = None, open_network: OpenNetwork = Sockets) -> int:
     """Run one replica in the foreground until it is stopped; returns the exit code.
 
+    `wrap` and `open_network` put something else, or something around it, where engine and sockets stand.
     Raises `StoreError`, `TlsError`, `UnusableGenesis`, `ApplicationError` or `OSError` where it cannot start.
     """
     log = Log(settings.name, settings.log)
     try:
         disk = RocksKeyValue.open(settings.store)
         try:
-            heart = compose(settings, disk)
-            return run(_run(settings, disk, heart, log))
+            heart = compose(settings, disk, wrap)
+            return run(_run(settings, disk, heart, log, open_network))
         finally:
             disk.close()
     finally:
         log.close()
 
 
-async def _run(settings: NodeSettings, disk: KeyValue, heart: Heart, log: Log) -> int:
-    node = Node(settings, disk, heart, lambda handler: Sockets(settings, handler, log.warning), log)
+async def _run(
+    settings: NodeSettings, disk: KeyValue, heart: Heart, log: Log, open_network: OpenNetwork
+) -> int:
+    node = Node(settings, disk, heart, lambda handler: open_network(settings, handler, log.warning), log)
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)

@@ -1,5 +1,6 @@
 """The seam between the shell and the network: what the shell needs of sockets, and the real ones."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from crypto.roster import MemberId
@@ -48,6 +49,10 @@ class Network(Protocol):
 
     async def close(self) -> None:
         """End everything, what is queued sent as far as possible."""
+
+
+OpenNetwork = Callable[[NodeSettings, Handler, Report], Network]
+"""Makes a replica's network: `Sockets`, or what stands in its place."""
 
 
 class Sockets:
