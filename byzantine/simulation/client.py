@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec.json import Encoder
 
 from byzantine.oracles.observation import Operation, ReadDone
+from byzantine.workload import VALID_FOR_MS
 from crypto.attestation import Height, attested
 from crypto.batch import Millis, TxId
 from crypto.codec import StrictDecoder
@@ -52,12 +53,6 @@ if TYPE_CHECKING:
 RESEND_US = 800 * MILLISECOND
 RESEND_AT_ONCE = 200
 """Open transactions that are sent again at a time."""
-
-VALID_FOR_MS = 400_000
-"""Longer than any run: what a client wants must execute, not expire."""
-
-KEYS = 3
-"""Few keys, so that operations meet each other."""
 
 _json = Encoder(order="sorted")
 _frames = FrameDecoder(TO_CLIENTS, MAX_FRAME_BYTES)
@@ -106,23 +101,9 @@ class SimulatedClient:
         self._send([operation.raw for operation in operations], to)
 
     def _new_operation(self) -> Operation:
-        number, random = len(self.operations), self.random
-        key = f"key-{random.randrange(KEYS)}"
-        value = f"{self.number}.{number}"
-        known = self.world.values.get(key)
-        chance = random.random()
-        payload: dict[str, str | None]
-        if chance < 0.45:
-            payload = {"op": "put", "key": key, "value": value}
-        elif chance < 0.7:
-            payload = {"op": "cas", "key": key, "expected": known, "value": value}
-        elif chance < 0.95:
-            payload = {"op": "get", "key": key}
-        else:
-            payload = {"op": "delete", "key": key}
-        if chance < 0.7:
-            self.world.values[key] = value
-        return self.operation(payload)
+        return self.operation(
+            self.world.workload.payload(self.random, f"{self.number}.{len(self.operations)}")
+        )
 
     def operation(self, payload: dict[str, str | None], valid_for_ms: int = VALID_FOR_MS) -> Operation:
         """Return a new signed operation, not sent yet."""
@@ -135,7 +116,7 @@ class SimulatedClient:
     def read(self) -> None:
         """Read a key, at the height this client has seen or above; one read at a time."""
         if self._reading is None:
-            self._reading = (f"key-{self.random.randrange(KEYS)}", self.seen_height)
+            self._reading = (self.world.workload.key(self.random), self.seen_height)
             self._ask_next()
 
     def _ask_next(self) -> None:

@@ -27,6 +27,7 @@ from byzantine.simulation.replica import SimulatedReplica
 from byzantine.simulation.signatures import signatures
 from byzantine.simulation.steps import do, link_policy
 from byzantine.trace import What
+from byzantine.workload import Workload
 from consensus.contract import Status
 from consensus.pool import PoolLimits
 from crypto.attestation import Height
@@ -116,8 +117,7 @@ class World:
         self.scheduler = self.network.scheduler
         self.observed = Observed()
         self._conduct = [Conduct(member) for member in range(self.n)]
-        self.values: dict[str, str] = {}
-        """What clients last wrote, as they guess for compare-and-set."""
+        self.workload = Workload()
         self.member_at: dict[Endpoint, MemberId] = {}
         self._endpoints: list[list[Endpoint]] = [[] for _ in range(self.n)]
         self.memory = Memory()
