@@ -163,6 +163,14 @@ def test_a_large_network_gets_a_checkpoint_interval_that_its_view_changes_can_be
         assert make_network(tmp_path / f"net-{count}", NetworkPlan(hosts)).checkpoint_interval == interval
 
 
+def test_a_checkpoint_interval_that_was_asked_for_is_used_or_refused(tmp_path: Path) -> None:
+    hosts = tuple(Host("127.0.0.1", 7000 + 2 * place, 7001 + 2 * place) for place in range(4))
+    genesis = make_network(tmp_path / "net", NetworkPlan(hosts, checkpoint_interval=5))
+    assert genesis.checkpoint_interval == 5
+    with pytest.raises(SetupError, match="shorter interval"):
+        make_network(tmp_path / "other", NetworkPlan(hosts, checkpoint_interval=100_000))
+
+
 def test_a_network_too_large_for_any_view_change_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     hosts = tuple(Host("127.0.0.1", 7000 + 2 * n, 7001 + 2 * n) for n in range(200))
     with pytest.raises(SetupError, match="200 members"):

@@ -100,3 +100,22 @@ def test_the_last_words_are_the_last_line_that_is_not_empty(tmp_path: Path) -> N
     assert replica.last_words() == ""
     (tmp_path / "node.err").write_text("Traceback\nthe disk is full\n\n")
     assert replica.last_words() == "the disk is full"
+
+
+@pytest.mark.parametrize(("module", "code"), [("antigravity_of_nowhere", 1), ("this", 0)])
+def test_how_a_process_ended_is_known_to_whoever_started_it(tmp_path: Path, module: str, code: int) -> None:
+    replica = ReplicaProcess(tmp_path)
+    assert not replica.ended()
+    replica.start(program=(module,))
+    assert replica.wait(20)
+    assert replica.ended()
+    assert replica.exit_code == code
+
+
+def test_a_signal_is_told_from_an_exit_code(tmp_path: Path) -> None:
+    replica = ReplicaProcess(tmp_path)
+    (tmp_path / "__main__.py").write_text(SLEEP)
+    replica.start(program=("runpy",))
+    assert not replica.ended()
+    assert replica.kill()
+    assert replica.exit_code == -signal.SIGKILL

@@ -8,7 +8,7 @@ here: frames, proofs, connections.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -73,6 +73,8 @@ class AsyncClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         """The loop of the first use, which alone may use it."""
         self._closed = False
+        self._wrong: Counter[str] = Counter()
+        """Wrong answers of replicas before it was closed."""
 
     @classmethod
     def open(cls, path: str | Path, password: bytes | Callable[[], bytes] | None = None) -> "AsyncClient":
@@ -101,6 +103,7 @@ class AsyncClient:
         Raises `ConfigurationError` where outcomes could not be written to the outbox.
         """
         self._closed = True
+        self._wrong = self.wrong_answers()
         live, self._live = self._live, None
         if live is not None:
             await live[0].close()
@@ -276,9 +279,9 @@ class AsyncClient:
         session, _ = self._session()
         return await states(session, self._deadline(timeout))
 
-    def wrong_answers(self) -> Mapping[str, int]:
+    def wrong_answers(self) -> Counter[str]:
         """Return how often replicas answered wrongly so far, by the check that failed."""
-        total: Counter[str] = Counter()
+        total = self._wrong.copy()
         for link in () if self._live is None else self._live[0].links.all:
             total.update(link.wrong)
         return total

@@ -15,12 +15,13 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from consensus.contract import Engine, Now
 from crypto.batch import Millis
 from crypto.keys import InlineChecker
 from crypto.roster import MemberId
-from ledger.application import load_application
+from ledger.application import Application, load_application
 from ledger.errors import DiskFull
 from ledger.keyvalue import KeyValue, RocksKeyValue
 from ledger.ledger import Ledger
@@ -54,12 +55,21 @@ default rounds, none of them in cycles: measured, a twentieth of all CPU goes in
 COUNTS_EVERY = 30
 """A line with the counters at most every so many housekeepings, and only if they moved."""
 
-Wrap = Callable[[Engine], Engine]
-"""Puts something around an engine that is one by its contract: for tests of misbehaviour."""
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What stands around a node's parts, or in their place: for tests of misbehaviour. Nothing by default."""
+
+    engine: Callable[[Engine], Engine] = lambda engine: engine
+    application: Callable[[Application], Application] = lambda application: application
+    network: OpenNetwork = Sockets
 
 
-def compose(settings: NodeSettings, disk: KeyValue, wrap: Wrap | None = None) -> Heart:
-    """Join engine, ledger and application of one genesis into a heart; the engine as `wrap` returns it.
+HONEST = Parts()
+
+
+def compose(settings: NodeSettings, disk: KeyValue, around: Parts = HONEST) -> Heart:
+    """Join engine, ledger and application of one genesis into a heart.
 
     Raises `StoreError` for a store of another chain or a corrupt one, `UnusableGenesis`, `ApplicationError`.
     """
@@ -71,10 +81,10 @@ def compose(settings: NodeSettings, disk: KeyValue, wrap: Wrap | None = None) ->
     return Heart(
         genesis,
         Identity(roster, settings.member, settings.signer),
-        engine if wrap is None else wrap(engine),
+        around.engine(engine),
         parts.door,
         parts.verifier,
-        Ledger.open(genesis, application, disk),
+        Ledger.open(genesis, around.application(application), disk),
         InlineChecker(),
         settings.limits,
         deferred=settings.checking_processes > 0,
@@ -357,18 +367,17 @@ class Node:
         self._end.set_result(1)
 
 
-def run_node(settings: NodeSettings, wrap: Wrap | None = None, open_network: OpenNetwork = Sockets) -> int:
+def run_node(settings: NodeSettings, around: Parts = HONEST) -> int:
     """Run one replica in the foreground until it is stopped; returns the exit code.
 
-    `wrap` and `open_network` put something else, or something around it, where engine and sockets stand.
     Raises `StoreError`, `TlsError`, `UnusableGenesis`, `ApplicationError` or `OSError` where it cannot start.
     """
     log = Log(settings.name, settings.log)
     try:
         disk = RocksKeyValue.open(settings.store)
         try:
-            heart = compose(settings, disk, wrap)
-            return run(_run(settings, disk, heart, log, open_network))
+            heart = compose(settings, disk, around)
+            return run(_run(settings, disk, heart, log, around.network))
         finally:
             disk.close()
     finally:

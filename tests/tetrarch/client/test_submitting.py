@@ -173,6 +173,7 @@ def test_a_wrong_answer_parts_the_client_from_its_replica_for_a_while(
             state = (await client.status())[first]
         assert not state.reachable
         assert f"distrusted: {check}" in state.cause
+        assert client.wrong_answers() == {check: 1}
 
     run(submit)()
 
