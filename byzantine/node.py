@@ -1,0 +1,172 @@
+"""A replica as a process that lies: the production node, its engine and its network in a liar's hand.
+
+What lives here: the command line, what is refused before the start, and what the liar reports as it goes on.
+What must not be known here: which lies there are, and who reads the report.
+
+    python -m byzantine.node REPLICA --lies FILE [--seed N] [--report FILE] [--slowdown F]
+
+It runs where the genesis says `testing = true` and nowhere else. The lies' file is JSON: `{"format": 1,
+"lies": [...]}`, each lie as scenarios have it. The report gets a JSON line for each lie as it is told and for
+each crash of its own choice, which it does not come back from by itself: whoever started it starts it again.
+Exit codes: those of `tetrarch node`, and 2 for whatever is refused.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from byzantine.liars.catalogue import make_behaviour, require_behaviour
+from byzantine.liars.liar import Hand, LyingEngine
+from byzantine.liars.memory import Memory
+from byzantine.liars.process import Mind, NodeDisk, ProcessSurroundings, lying_network
+from byzantine.liars.report import Report
+from byzantine.scenario import FORMAT, Contradiction, Lie
+from byzantine.scenario_file import UnusableFile, field_and_reason
+from crypto.tls import TlsError
+from ledger.errors import ApplicationError, LedgerError
+from ledger.keyvalue import RocksKeyValue
+from network.errors import NetworkError
+from tetrarch.config import load_node, node_file
+from tetrarch.engines import UnusableGenesis, ordering
+from tetrarch.errors import ConfigurationError
+from tetrarch.node.settings import NodeSettings
+from tetrarch.node.shell import Parts, run_node
+from tetrarch.processes import AlreadyRunning, registered
+
+REFUSED = 2
+"""The exit code for what cannot be, as on the whole command line."""
+
+MAX_LIES_BYTES = 1024 * 1024
+
+
+class Refused(ValueError):
+    """A replica that may not lie. One line."""
+
+
+class Lies(Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of lies."""
+
+    format: int
+    lies: tuple[Lie, ...]
+
+
+def load_lies(path: Path) -> tuple[Lie, ...]:
+    """Return the lies in a file. Raises `UnusableFile`, and `Contradiction` for an unknown behaviour."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_LIES_BYTES + 1)
+        if len(data) > MAX_LIES_BYTES:
+            raise UnusableFile(path, "", f"more than {MAX_LIES_BYTES} bytes")
+        found = msgspec.json.decode(data, type=Lies)
+    except OSError as error:
+        raise UnusableFile(path, "", error.strerror or str(error)) from None
+    except msgspec.ValidationError as error:
+        raise UnusableFile(path, *field_and_reason(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnusableFile(path, "", f"is no JSON: {error}") from None
+    if found.format != FORMAT:
+        raise UnusableFile(path, "format", f"must be {FORMAT}")
+    for lie in found.lies:
+        require_behaviour(lie.behaviour)
+    return found.lies
+
+
+def save_lies(path: Path, lies: Sequence[Lie]) -> None:
+    """Write a file of lies. Raises `OSError`."""
+    path.write_bytes(msgspec.json.encode(Lies(FORMAT, tuple(lies))))
+
+
+def require_testing(settings: NodeSettings) -> None:
+    """Guard: raise `Refused` for a member of a network that is none for tests."""
+    if not settings.genesis.testing:
+        raise Refused(
+            f"{settings.name} does not lie: the genesis of its network does not say testing = true"
+            " (`tetrarch init --testing` makes one that does)"
+        )
+
+
+def lie(settings: NodeSettings, lies: Sequence[Lie], options: argparse.Namespace) -> int:
+    """Run the replica until it is stopped, lying; returns the exit code. Raises what `run_node` does."""
+    genesis = settings.genesis
+    door = ordering(genesis, genesis.roster()).door
+    with Report(options.report) as report:
+        surroundings = ProcessSurroundings(report, options.slowdown)
+        hand = Hand(surroundings, genesis, settings.member, settings.signer, door, Memory(), options.seed)
+        hand.behaviours = [make_behaviour(hand, each) for each in lies]
+        mind = Mind(hand, settings.store.with_name("liar.mind"))
+        surroundings.about_to_crash = mind.keep
+        if options.began is not None:
+            mind.recall(report)
+            surroundings.began_ms = options.began
+            disk = RocksKeyValue.open(settings.store)
+            try:
+                hand.on_restart(NodeDisk(disk))
+            finally:
+                disk.close()
+        elif not options.wait:
+            surroundings.began_ms = time.monotonic_ns() // 1_000_000
+        network = lying_network(hand, surroundings)
+        return run_node(settings, Parts(lambda engine: LyingEngine(engine, hand), network=network))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    name = "byzantine.node"
+    try:
+        lies = load_lies(options.lies)
+        settings = load_node(options.replica)
+        require_testing(settings)
+        name = settings.name
+        if options.log_to_terminal:
+            settings = replace(settings, log=None)
+        with registered(node_file(options.replica).parent):
+            return lie(settings, lies, options)
+    except (
+        Refused,
+        UnusableFile,
+        Contradiction,
+        ConfigurationError,
+        AlreadyRunning,
+        TlsError,
+        UnusableGenesis,
+        ApplicationError,
+    ) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return REFUSED
+    except (LedgerError, NetworkError, OSError) as error:
+        print(f"{name} cannot run: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m byzantine.node", description="Run one replica of a testing network, lying."
+    )
+    parser.add_argument("replica", type=Path, help="the replica's directory, or its node.toml")
+    parser.add_argument("--lies", type=Path, required=True, help="a JSON file: format, and a list of lies")
+    parser.add_argument("--seed", type=int, default=0, help="of all that the liar leaves to chance")
+    parser.add_argument("--report", type=Path, help="a file that gets a JSON line for every lie told")
+    parser.add_argument(
+        "--slowdown", type=float, default=1.0, help="so much slower than the clock the lies' times pass"
+    )
+    parser.add_argument("--log-to-terminal", action="store_true", help="readable lines on stderr")
+    begins = parser.add_mutually_exclusive_group()
+    begins.add_argument("--wait", action="store_true", help="be honest until SIGUSR1, when time begins")
+    begins.add_argument(
+        "--began",
+        type=int,
+        metavar="MS",
+        help="a start after a crash: when time began, by the monotonic clock",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
