@@ -3,11 +3,12 @@
 What lives here: what a campaign's processes do. What must not be known here: where scenarios come from.
 """
 
+from byzantine.runners.results import unfinished
 from byzantine.runners.simulated import SIMULATED, simulate
 from byzantine.scenario import Contradiction, Scenario
 from byzantine.simulation.recorder import Recorder
 from byzantine.trace import Event
-from byzantine.verdicts import Finding, Result, Verdict
+from byzantine.verdicts import Result
 
 
 def judged(scenario: Scenario, recorder: Recorder | None = None) -> Result:
@@ -25,24 +26,6 @@ def recorded(scenario: Scenario) -> tuple[Result, tuple[Event, ...]]:
     recorder = Recorder()
     result = judged(scenario, recorder)
     return result, tuple(recorder.events)
-
-
-def unfinished(scenario: Scenario, runner: str, why: str) -> Result:
-    """Return the result of a run that came to no end."""
-    return Result(
-        name=scenario.name,
-        n=scenario.replicas,
-        seed=scenario.seed,
-        runner=runner,
-        fired={},
-        findings=(Finding("runner", Verdict.INCONCLUSIVE, why),),
-        blocks=0,
-        views=0,
-        recovered_ms=None,
-        blamed=(),
-        liars=scenario.lying_members,
-        seconds=0.0,
-    )
 
 
 def _where(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -10,7 +9,7 @@ import click
 from byzantine.cli.reporting import progress_bar, report, report_options, summarised
 from byzantine.scenario import Scenario
 from byzantine.verdicts import Result
-from tetrarch.cli.output import Exit, fail
+from tetrarch.cli.output import Exit, end_like_interrupt, fail
 
 
 @click.command()
@@ -67,7 +66,9 @@ def run(
 
 def _run(scenarios: Sequence[Scenario], runner: str, processes: int | None) -> Iterator[Result]:
     if runner == "processes":
-        run_on_processes = import_module("byzantine.runners.processes").run_on_processes
+        from byzantine.runners.processes import run_on_processes
+
+        end_like_interrupt()
         # One at a time: a network of its own for each fills a small machine.
         yield from map(run_on_processes, scenarios)
         return

@@ -49,7 +49,9 @@ def _first_difference(chain: Chain, longest: Chain) -> int | None:
 
 def validity(seen: Observation) -> Finding:
     """Every block is linked and its hash right, its time grows, its transactions were sent and signed, and
-    its results are what the application, computed anew, gives."""
+    its results are what the application, computed anew, gives; and the audit of each store agrees."""
+    if seen.audit_faults:
+        return Finding("validity", Verdict.FAIL, f"the audit of {seen.audit_faults[0]}")
     chain = _longest(seen)
     if chain is None:
         return Finding("validity", Verdict.INCONCLUSIVE, "no honest chain could be read")

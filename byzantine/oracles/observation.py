@@ -86,6 +86,8 @@ class Observation:
     """What honest members said that no correct one says (`watching`), in words."""
     missing: Sequence[str] = ()
     """What honest replicas' archives lack of what must outlive the log, in words."""
+    audit_faults: Sequence[str] = ()
+    """What the production audit found wrong in honest stores, where there are stores to audit."""
     stopped: Sequence[str] = ()
     """Honest replicas that stopped by themselves though nothing was wrong with their disks."""
     halted: Sequence[str] = ()

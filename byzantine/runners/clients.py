@@ -1,0 +1,235 @@
+"""Clients of a real network: the production client, each with a key of its own, and the history of all it was
+told.
+
+What lives here: operations from the call to the outcome, as oracles read them. What must not be known here:
+what the outcome should have been.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from random import Random
+
+from byzantine.oracles.observation import Operation, ReadDone
+from byzantine.workload import VALID_FOR_MS, Workload
+from crypto.batch import Millis
+from crypto.keys import SigningKey
+from crypto.roster import MemberId
+from tetrarch.client.async_client import AsyncClient, system_wall
+from tetrarch.client.config import ClientConfig
+from tetrarch.client.outcome import Submission
+from tetrarch.client.receipt import Receipt
+from tetrarch.client.signing import Pen
+from tetrarch.client.transport import Connection, Dialer
+from tetrarch.client.tuning import Tuning
+from tetrarch.decoding import FrameDecoder
+from tetrarch.errors import (
+    Expired,
+    ForkDetected,
+    NotEnoughReplies,
+    OutcomeUnknown,
+    Rejected,
+    Unreachable,
+    VerificationError,
+)
+from tetrarch.wire import FROM_CLIENTS, MAX_FRAME_BYTES, Submit, pack
+
+RESEND_MS = 800
+SILENCE_MS = 400
+"""Of the client's tuning, in the scenario's time: as the simulated client has them."""
+
+CALL_SECONDS = 20.0
+"""How long one call may take before it is made again, as the errors say one may."""
+
+PAUSE_SECONDS = 0.05
+
+_frames = FrameDecoder(FROM_CLIENTS, MAX_FRAME_BYTES)
+
+
+class Told:
+    """What all clients together were told, and what was wrong with it."""
+
+    def __init__(self) -> None:
+        self.believed_blocks: dict[int, set[bytes]] = {}
+        self.forks: list[str] = []
+        self.broken: list[str] = []
+        """Receipts that do not hold, and calls that raised what they never should."""
+
+
+class RealClient:
+    """One client. Made inside a running event loop."""
+
+    def __init__(
+        self, number: int, config: ClientConfig, workload: Workload, told: Told, seed: int, slowdown: float
+    ) -> None:
+        self.number = number
+        self.operations: list[Operation] = []
+        self.reads: list[ReadDone] = []
+        self._workload, self._told = workload, told
+        self._random = Random(f"client {number} {seed}")
+        self._trust = config.trust
+        self._seen_height = 0
+        tuning = Tuning(
+            resend_ms=round(RESEND_MS * slowdown), silence_ms=round(SILENCE_MS * slowdown), redial_max_ms=500
+        )
+        signer = SigningKey(Random(f"key {number} {seed}").randbytes(32))
+        self._dialer = SelectiveDialer(config.dialer())
+        self._pen = Pen(config.trust.genesis, signer, tuning, system_wall)
+        self._client = AsyncClient(config.trust, signer, self._dialer, tuning=tuning)
+        self._calls: set[asyncio.Task[None]] = set()
+
+    @property
+    def open(self) -> int:
+        """How many outcomes it does not know yet."""
+        return sum(not operation.outcome for operation in self.operations)
+
+    def refused(self) -> Counter[str]:
+        """Return what it dropped, by reason, in the simulated client's words."""
+        return Counter(
+            {
+                f"client: {'malformed' if check == 'frame' else check}": count
+                for check, count in self._client.wrong_answers().items()
+            }
+        )
+
+    async def connect(self) -> None:
+        """Be connected, as far as replicas answer."""
+        await self._client.status()
+
+    def submit(self, count: int, to: Sequence[int] | None = None) -> None:
+        """Send `count` new operations to all members; with `to`, for the first time to these alone."""
+        for _ in range(count):
+            number = len(self.operations)
+            payload = self._workload.payload(self._random, f"{self.number}.{number}")
+            key, until = f"operation-{number}", Millis(system_wall() + VALID_FOR_MS)
+            # The call signs the same bytes anew: the nonce stands for the key.
+            signed = self._pen.sign(self._pen.draft(0, Submission(payload, key, until), remembered=False))
+            if to is not None:
+                self._dialer.restrict(signed.raw, to)
+            operation = Operation(self.number, number, signed.tx_id, signed.raw, payload, now_us())
+            self.operations.append(operation)
+            self._call(self._settle(operation, key, until))
+
+    def read(self) -> None:
+        """Read a key, as of the height that this client has seen or later."""
+        self._call(self._read(self._workload.key(self._random), self._seen_height))
+
+    async def close(self) -> None:
+        """Leave what is open, and close connections."""
+        for call in self._calls:
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        await self._client.close()
+
+    def _call(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._guarded(work))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except ForkDetected as fork:
+            self._told.forks.append(f"client {self.number}: {fork}")
+        except VerificationError as error:
+            self._told.broken.append(f"client {self.number} was given a receipt that does not hold: {error}")
+        except Exception as error:  # noqa: BLE001  # whatever else it raises is a fault of the client's
+            self._told.broken.append(f"client {self.number} raised {type(error).__name__}: {error}")
+
+    async def _settle(self, operation: Operation, key: str, until: Millis) -> None:
+        """Call until the outcome is known: that is what the errors say is safe."""
+        while True:
+            try:
+                receipt = await self._client.submit(operation.payload, key, until, CALL_SECONDS)
+            except Rejected:
+                operation.outcome = "refused"
+            except Expired:
+                operation.outcome = "expired"
+            except (OutcomeUnknown, Unreachable, NotEnoughReplies):
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
+            else:
+                self._committed(operation, receipt)
+            operation.returned_us = now_us()
+            return
+
+    def _committed(self, operation: Operation, receipt: Receipt) -> None:
+        operation.outcome, operation.result = "committed", receipt.result_bytes
+        operation.height, operation.position = int(receipt.height), receipt.position
+        self._saw(int(receipt.attestations.height), receipt.attestations.block_hash)
+        receipt.verify(self._trust)
+
+    async def _read(self, key: str, least: int) -> None:
+        try:
+            verified = await self._client.get(key, least, CALL_SECONDS)
+        except (Unreachable, NotEnoughReplies):
+            return
+        height, block_hash = int(verified.height), bytes(verified.block_hash)
+        self.reads.append(ReadDone(self.number, key, least, height, verified.raw, block_hash))
+        self._saw(height, block_hash)
+
+    def _saw(self, height: int, block_hash: bytes) -> None:
+        self._told.believed_blocks.setdefault(height, set()).add(bytes(block_hash))
+        self._seen_height = max(self._seen_height, height)
+
+
+class SelectiveDialer:
+    """Dials as another dialer does, and keeps chosen transactions from some members when they are sent for
+    the first time."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+        self._restricted: dict[bytes, set[int]] = {}
+        """Who is sent a transaction, or was kept from it once already."""
+
+    def restrict(self, raw: bytes, to: Sequence[int]) -> None:
+        """Let a transaction reach these members alone, until it is sent again."""
+        self._restricted[raw] = set(to)
+
+    async def dial(self, member: MemberId, receive: Callable[[bytes], None]) -> Connection:
+        """Return a connection to `member`. Raises `OSError`."""
+        connection = await self._dialer.dial(member, receive)
+        return _SelectiveConnection(connection, lambda frame: self._allowed(member, frame))
+
+    def _allowed(self, member: MemberId, frame: bytes) -> bytes:
+        """Return what of a frame `member` may be sent; empty where nothing is left."""
+        if not self._restricted:
+            return frame
+        message = _frames.decode(frame)
+        if not isinstance(message, Submit):
+            return frame
+        rest = tuple(raw for raw in message.transactions if self._may_have(member, raw))
+        return pack(Submit(message.full, rest)) if rest else b""
+
+    def _may_have(self, member: MemberId, raw: bytes) -> bool:
+        members = self._restricted.get(raw)
+        if members is None or member in members:
+            return True
+        members.add(member)
+        return False
+
+
+class _SelectiveConnection:
+    """One connection on which not everything is sent."""
+
+    def __init__(self, connection: Connection, allowed: Callable[[bytes], bytes]) -> None:
+        self._connection, self._allowed = connection, allowed
+
+    def send(self, frame: bytes) -> bool:
+        """Send what is allowed of a frame."""
+        rest = self._allowed(frame)
+        return self._connection.send(rest) if rest else True
+
+    def close(self) -> None:
+        """Close at once."""
+        self._connection.close()
+
+    async def wait_closed(self) -> str:
+        """Wait until it is closed."""
+        return await self._connection.wait_closed()
+
+
+def now_us() -> int:
+    """Return the monotonic clock in us: all clients' times are of one clock."""
+    return time.monotonic_ns() // 1000

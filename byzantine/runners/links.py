@@ -1,0 +1,164 @@
+"""The links between the members of a real network: TCP proxies that can hold, delay and mend them.
+
+What lives here: one listening port for each pair of members, at which the lower one dials the higher one
+(`network.mesh`), and what is done to the bytes on their way. What must not be known here: frames (TLS hides
+them), scenarios' times.
+
+A stream cannot lose, repeat or reorder anything: a cut link holds what is sent, as a real one does until TCP
+gives up, and a mended one carries it on. Each direction is cut by itself.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from random import Random
+
+from byzantine.scenario import Links
+from network.address import Address
+
+LOOPBACK = "127.0.0.1"
+
+UNDELAYED_US = 2_000
+"""Links whose delays end here are not delayed further: two processes and a proxy take as long."""
+
+LONGEST_TAIL = 40
+"""A delay with a tail grows to so many times the longest common one, at most."""
+
+CHUNK_BYTES = 64 * 1024
+CHUNKS_HELD = 64
+"""What is read ahead of a delayed or cut link; then its sender has to wait, as with a real one."""
+
+
+class ProxiedLinks:
+    """All links of one network. `peers`: where each member listens for others."""
+
+    def __init__(self, peers: list[Address], policy: Links, seed: int, slowdown: float) -> None:
+        self._peers = peers
+        self._policy = policy
+        self._slowdown = slowdown
+        self._random = Random(f"links {seed}")
+        self._servers: list[asyncio.Server] = []
+        self._carrying: set[asyncio.Task[None]] = set()
+        members = range(len(peers))
+        self._open = {(one, other): asyncio.Event() for one in members for other in members if one != other}
+        self.ports: dict[tuple[int, int], int] = {}
+        """Where a member finds a higher one, by both."""
+
+    async def start(self) -> None:
+        """Listen. Raises `OSError`."""
+        self.mend()
+        for (one, other), _ in self._open.items():
+            if one < other:
+                server = await asyncio.start_server(self._accepting(one, other), LOOPBACK, 0)
+                self._servers.append(server)
+                self.ports[one, other] = server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """End everything."""
+        for server in self._servers:
+            server.close()
+        for task in self._carrying:
+            task.cancel()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
+
+    # What is done to them.
+
+    def cut(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Let nothing pass from the first to the second of each pair."""
+        for pair in pairs:
+            if pair in self._open:
+                self._open[pair].clear()
+
+    def mend(self) -> None:
+        """Let everything pass, what was held first."""
+        for link in self._open.values():
+            link.set()
+
+    def set_policy(self, policy: Links) -> None:
+        """Delay by another policy from now on."""
+        self._policy = policy
+
+    # Carrying.
+
+    def _accepting(
+        self, one: int, other: int
+    ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.get_running_loop().create_task(self._carry(one, other, reader, writer))
+            self._carrying.add(task)
+            task.add_done_callback(self._carrying.discard)
+
+        return accept
+
+    async def _carry(
+        self, one: int, other: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Carry one connection both ways until either end closes it."""
+        there = self._peers[other]
+        try:
+            far_reader, far_writer = await asyncio.open_connection(there.host, there.port)
+        except OSError:
+            writer.close()
+            return
+        directions = [
+            asyncio.create_task(self._pass(one, other, reader, far_writer)),
+            asyncio.create_task(self._pass(other, one, far_reader, writer)),
+        ]
+        try:
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for direction in directions:
+                direction.cancel()
+            for end in (writer, far_writer):
+                end.close()
+            await asyncio.gather(*directions, return_exceptions=True)
+
+    async def _pass(
+        self, source: int, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Carry one direction: what is read now is written when its delay is over and the link open."""
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS_HELD)
+        reading = asyncio.create_task(self._read(reader, under_way))
+        try:
+            with suppress(OSError):
+                while True:
+                    due, data = await under_way.get()
+                    delay = due - asyncio.get_running_loop().time()
+                    if delay > 0:
+                        await asyncio.sleep(delay)
+                    await self._open[source, target].wait()
+                    if not data:
+                        return
+                    writer.write(data)
+                    await writer.drain()
+        finally:
+            reading.cancel()
+
+    async def _read(
+        self, reader: asyncio.StreamReader, under_way: asyncio.Queue[tuple[float, bytes]]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        due, data = 0.0, b"-"
+        while data:
+            try:
+                data = await reader.read(CHUNK_BYTES)
+            except OSError:
+                data = b""
+            # Never before what was sent earlier: it is one stream.
+            due = max(due, loop.time() + self._delay_s())
+            await under_way.put((due, data))
+
+    def _delay_s(self) -> float:
+        policy, random = self._policy, self._random
+        if policy.high_us <= UNDELAYED_US and not policy.tail:
+            return 0.0
+        delay = random.uniform(policy.low_us, policy.high_us)
+        while policy.tail and delay < LONGEST_TAIL * policy.high_us and random.random() < policy.tail:
+            delay *= 2
+        return delay * self._slowdown / 1_000_000
+
+
+def between(groups: Iterable[Iterable[int]]) -> list[tuple[int, int]]:
+    """Return all pairs of members of different groups, both directions."""
+    side = {member: number for number, group in enumerate(groups) for member in group}
+    return [(one, other) for one in side for other in side if side[one] != side[other]]

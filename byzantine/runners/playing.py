@@ -1,0 +1,328 @@
+"""One run of a scenario on real processes, as it happens: steps in real time, healing, convergence, the end.
+
+What lives here: making the network, playing, and what was seen while it ran. What must not be known here:
+what is right, and what lies in the stores afterwards.
+
+Times of scenarios are made for the simulator; here all of them, and the replicas' timeouts with them, pass
+`slowdown` times slower.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from random import Random
+
+from byzantine import scenario as plan
+from byzantine.runners.clients import RealClient, Told
+from byzantine.runners.links import ProxiedLinks, between
+from byzantine.runners.members import Members, RealMember
+from byzantine.workload import Workload
+from crypto.roster import MemberId
+from ledger.genesis import Genesis
+from network.address import Address
+from tetrarch.client.config import ClientConfig
+from tetrarch.client.states import ReplicaStatus
+from tetrarch.layout import CLIENT_FILE, NODE_FILE
+from tetrarch.local_network import UP_SECONDS
+from tetrarch.network_setup import Host, NetworkPlan, local_hosts, make_network
+from tetrarch.processes import LocalNetwork
+from tetrarch.survey import ask, survey
+from tetrarch.wire import StatusReply
+
+LOOK_SECONDS = 0.03
+"""How often processes and reports are looked at."""
+
+ASK_SECONDS = 0.1
+"""How often all members are asked where they stand, while that is waited for."""
+
+START_SECONDS = 10.0
+"""How long a process may take from its start until it listens, before nobody waits for it any more."""
+
+LIVE_AT_LEAST_MS = 30_000
+"""What takes a second in the simulator may take long where other programs have the cores."""
+
+UNLIVE_MS = 5_000
+"""How long a run goes on after healing where no convergence is expected, in the scenario's time."""
+
+TUNED = ("batch_target", "batch_delay_ms", "pipeline_depth", "request_timeout_ms")
+"""Of a scenario's tuning, what a node.toml has too."""
+
+CLEAN = plan.Links()
+"""What links are after healing."""
+
+
+class Lost(RuntimeError):
+    """A run that cannot begin, or go on. One line."""
+
+
+class Play:
+    """One run. `run` it, then look at what it saw."""
+
+    def __init__(self, scenario: plan.Scenario, directory: Path, slowdown: float) -> None:
+        """`directory`: the network is made there. Raises `SetupError`."""
+        self.scenario, self.slowdown = scenario, slowdown
+        hosts = local_hosts(scenario.replicas)
+        self.genesis: Genesis = make_network(
+            directory,
+            NetworkPlan(
+                hosts,
+                scenario.application,
+                testing=True,
+                checkpoint_interval=scenario.checkpoint_interval,
+            ),
+        )
+        self.network = LocalNetwork(directory)
+        self.told = Told()
+        self.clients: list[RealClient] = []
+        self.statuses: dict[int, StatusReply] = {}
+        """What each member said last."""
+        self.counted: dict[tuple[int, int], dict[str, int]] = {}
+        """What each member counted in each of its lives, as far as it was asked."""
+        self.recovered_ms: int | None = None
+        self.unfinished = ""
+        self._hosts = hosts
+        self._random = Random(f"play {scenario.name} {scenario.seed}")
+        liars = {liar.member: liar for liar in scenario.liars}
+        members = [
+            RealMember(number, process, liars.get(number), scenario.seed, slowdown)
+            for number, process in enumerate(self.network.replicas)
+        ]
+        self.members = Members(members, slowdown, self._later)
+        peers = [Address(host.host, host.peer_port) for host in hosts]
+        self._links = ProxiedLinks(peers, scenario.links, scenario.seed, slowdown)
+
+    async def run(self) -> None:
+        """Play it to its end; whatever happens, no process outlives this. Raises `Lost`, `OSError`."""
+        config = ClientConfig.load(self.network.directory / CLIENT_FILE)
+        self._dialer = config.dialer()
+        watch: asyncio.Task[None] | None = None
+        try:
+            await self._links.start()
+            for place, member in enumerate(self.members.all):
+                _configure(member, self.scenario, self._hosts, self._links.ports, place, self.slowdown)
+                member.start(None)
+            await self._until_up()
+            await self._open_clients(config)
+            watch = asyncio.create_task(self._watch())
+            await self._play()
+        finally:
+            if watch is not None:
+                watch.cancel()
+            await self._end()
+
+    # The beginning.
+
+    async def _until_up(self) -> None:
+        """Wait until all members answer and are connected. Raises `Lost`."""
+        until = time.monotonic() + UP_SECONDS
+        while time.monotonic() < until:
+            self.members.look()
+            if self.members.broken:
+                raise Lost("; ".join((*self.members.stopped, *self.members.lost)))
+            reports = await survey(self.genesis, self._dialer)
+            if all(report.reply is not None and all(report.reply.peers) for report in reports):
+                return
+            await asyncio.sleep(ASK_SECONDS)
+        raise Lost("; ".join(f"{report.name}: {report.cause or 'not connected'}" for report in reports))
+
+    async def _open_clients(self, config: ClientConfig) -> None:
+        workload, scenario = Workload(), self.scenario
+        self.clients = [
+            RealClient(number, config, workload, self.told, scenario.seed, self.slowdown)
+            for number in range(scenario.clients)
+        ]
+        await asyncio.gather(*(client.connect() for client in self.clients))
+
+    async def _watch(self) -> None:
+        while True:
+            self.members.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(seconds, action)
+
+    # The run.
+
+    async def _play(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self.members.began_ms = time.monotonic_ns() // 1_000_000
+        for member in self.members.all:
+            member.begin()
+        ends = plan.Mend(at_ms=self.scenario.heal_at_ms)
+        for step in (*sorted(self.scenario.steps, key=lambda step: step.at_ms), ends):
+            due = began + step.at_ms * self.slowdown / 1000
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            if self.members.broken:
+                return
+            if step is not ends:
+                await self._do(step)
+        await self._heal()
+        await self._converge()
+
+    async def _do(self, step: plan.Step) -> None:
+        match step:
+            case plan.Submit():
+                self.clients[step.client].submit(step.count, step.to)
+            case plan.Read():
+                self.clients[step.client].read()
+            case plan.Crash():
+                await self._crash([step.member])
+            case plan.Restart():
+                self.members.revive(self.members.all[step.member])
+            case plan.PowerCut():
+                await self._crash(range(self.scenario.replicas))
+                for member in self.members.all:
+                    self.members.revive(member)
+            case plan.Partition():
+                self._links.cut(between(step.groups))
+            case plan.Cut():
+                self._links.cut([(step.source, step.target)])
+            case plan.Isolate():
+                others = [other for other in range(self.scenario.replicas) if other != step.member]
+                self._links.cut(between([[step.member], others]))
+            case plan.Mend():
+                self._links.mend()
+            case plan.Links():
+                self._links.set_policy(step)
+            case plan.Disk():
+                await self._do_disk(step)
+            case _:
+                self.members.lost.append(f"this runner cannot do the step {type(step).__name__.lower()}")
+
+    async def _do_disk(self, step: plan.Disk) -> None:
+        member = self.members.all[step.member]
+        match step.what:
+            case "full" | "free":
+                member.fill_disk(step.what == "full")
+            case "keep":
+                member.keep_disk()
+            case "flip":
+                member.flip_disk(self._random)
+            case "lose" | "old":
+                await self._crash([step.member])
+                if step.what == "lose":
+                    member.lose_disk()
+                else:
+                    member.put_back_disk()
+                self.members.revive(member)
+
+    async def _crash(self, members: Iterable[int]) -> None:
+        """Kill processes, having asked those that run what they have counted."""
+        for number in members:
+            if self.members.all[number].wanted:
+                name = self.genesis.members[number].name
+                self._note(await ask(MemberId(number), name, self._dialer, seconds=0.5))
+        for number in members:
+            self.members.all[number].kill()
+
+    async def _heal(self) -> None:
+        """Faults end: links are whole and clean, disks have room, all replicas run. Liars go on."""
+        self._links.mend()
+        self._links.set_policy(CLEAN)
+        for member in self.members.all:
+            if member.damaged or member.full:
+                await self._crash([member.number])
+                if member.damaged:
+                    # Found or not: its operator puts a new disk in, and says so.
+                    member.lose_disk()
+            self.members.revive(member)
+        await self._until_all_listen()
+        for client in self.clients:
+            client.submit(2)
+
+    async def _until_all_listen(self) -> None:
+        """Wait for processes that are just starting: what takes a second here takes none in the simulator."""
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until and not self.members.broken:
+            if all(member.listens() for member in self.members.all if member.wanted):
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _converge(self) -> None:
+        """Wait until clients know all outcomes and honest members stand at one block, or time is up."""
+        loop, limit = asyncio.get_running_loop(), self.scenario.expect.live_within_ms
+        milliseconds = UNLIVE_MS * self.slowdown if limit is None else max(limit, LIVE_AT_LEAST_MS)
+        healed = loop.time()
+        while loop.time() < healed + milliseconds / 1000 and not self.members.broken:
+            if not any(client.open for client in self.clients) and await self._level():
+                self.recovered_ms = round((loop.time() - healed) * 1000)
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+            if self.told.forks or self.told.broken:
+                break
+        await self._level()
+        self.unfinished = self._in_words()
+
+    async def _level(self) -> bool:
+        """Whether all honest members answer, and name one head."""
+        reports = await survey(self.genesis, self._dialer)
+        for report in reports:
+            self._note(report)
+        replies = [reports[member.number].reply for member in self.members.honest]
+        return len({None if reply is None else reply.head for reply in replies} | {None}) == 2 and all(
+            replies
+        )
+
+    def _note(self, report: ReplicaStatus) -> None:
+        if report.reply is not None:
+            member = int(report.member)
+            self.statuses[member] = report.reply
+            self.counted[member, self.members.all[member].lives] = dict(report.reply.ignored)
+
+    def _in_words(self) -> str:
+        said = [f"clients wait for {sum(client.open for client in self.clients)}"]
+        for member in self.members.all:
+            status = self.statuses.get(member.number)
+            if not member.wanted:
+                said.append(f"{member.number}: down")
+            elif status is not None:
+                said.append(
+                    f"{member.number}: height {status.height} view {status.view} waits for"
+                    f" {status.waiting_for}"
+                )
+        return "; ".join(said)
+
+    # The end.
+
+    async def _end(self) -> None:
+        """End all that was started here."""
+        try:
+            for client in self.clients:
+                await client.close()
+        finally:
+            running = self.members.end()
+            self.network.stop()
+        for member in running:
+            if member.brought_down_by_itself():
+                self.members.stopped.append(f"asked to stop, {member.how_it_ended()}")
+        for member in self.members.all:
+            member.read_report()
+        await self._links.close()
+
+    def kill(self) -> None:
+        """Kill whatever still runs: for runs that were interrupted while they ended."""
+        self.network.kill()
+
+
+def _configure(
+    member: RealMember,
+    scenario: plan.Scenario,
+    hosts: tuple[Host, ...],
+    ports: dict[tuple[int, int], int],
+    place: int,
+    slowdown: float,
+) -> None:
+    """Write into a member's node.toml where it finds the others, and the scenario's tuning."""
+    file = member.process.directory / NODE_FILE
+    text = file.read_text()
+    for other, host in enumerate(hosts):
+        if (place, other) in ports:
+            direct = f'address = "{Address(host.host, host.peer_port)}"'
+            text = text.replace(direct, f'address = "{Address(host.host, ports[place, other])}"')
+    text += "\n[tuning]\n"
+    for name in TUNED:
+        value = getattr(scenario.tuning, name)
+        text += f"{name} = {round(value * slowdown) if name.endswith('_ms') else value}\n"
+    file.write_text(text)

@@ -1,0 +1,178 @@
+"""The second runner: one scenario on real replica processes, over TCP and TLS on this machine, judged by the
+same oracles.
+
+What lives here: what cannot be played on processes, making an observation of a run and of the stores that it
+left, and the result. What must not be known here: how a run goes on (`playing`).
+
+Not everything that the simulator does can be done to processes: clocks cannot be moved, a TCP stream loses,
+repeats and reorders nothing, and a killed process leaves all that it wrote with the system, synced or not.
+What cannot be done makes a run inconclusive, and so does a process that is lost sight of.
+"""
+
+import shutil
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+from byzantine import scenario as plan
+from byzantine.liars.catalogue import require_behaviour
+from byzantine.oracles import Observation, judge
+from byzantine.oracles.observation import Chain
+from byzantine.runners.members import CAN_FILL_DISKS
+from byzantine.runners.playing import TUNED, Lost, Play
+from byzantine.runners.results import unfinished
+from byzantine.runners.simulated import result_of
+from byzantine.runners.stores import audited, faults, held_evidence, highest_view, opened_chain
+from byzantine.scenario import Scenario, Tunes, require_consistent
+from byzantine.verdicts import Result
+from crypto.keys import InlineChecker
+from ledger.errors import StoreError
+from ledger.keyvalue import MIB
+from tetrarch.errors import ConfigurationError
+from tetrarch.event_loop import run
+from tetrarch.layout import GENESIS_FILE
+from tetrarch.network_setup import SetupError
+
+PROCESSES = "processes"
+
+NET = "net"
+"""The network's own directory."""
+
+SLOWDOWN = 2.0
+"""How much slower a scenario's time passes: several replicas share a core here, and need what they need."""
+
+MAX_RESIDENT_BYTES = 300 * MIB
+"""What a replica may take of memory, whatever is sent to it."""
+
+
+def run_on_processes(
+    scenario: Scenario, directory: Path | None = None, keep: bool = False, slowdown: float = SLOWDOWN
+) -> Result:
+    """Run a scenario to its end in a throw-away network, and judge it.
+
+    `directory`: where the network is made, in a directory `net` (by default a temporary one); with `keep` it
+    is left there. Blocks; ends all its processes however it ends itself. Raises `Contradiction`.
+    """
+    require_consistent(scenario)
+    for liar in scenario.liars:
+        for lie in liar.lies:
+            require_behaviour(lie.behaviour)
+    impossible = unplayable(scenario)
+    if impossible:
+        return unfinished(scenario, PROCESSES, impossible[0])
+    began = time.perf_counter()
+    if directory is not None and (directory / NET).exists():
+        return unfinished(scenario, PROCESSES, f"{directory / NET} exists already, and is left as it is")
+    home = directory or Path(tempfile.mkdtemp(prefix="tetrarch-attack-"))
+    try:
+        return _judged(scenario, home / NET, slowdown, began)
+    except (Lost, SetupError, ConfigurationError, OSError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        return unfinished(scenario, PROCESSES, why, time.perf_counter() - began)
+    finally:
+        if not keep:
+            shutil.rmtree(home if directory is None else home / NET, ignore_errors=True)
+
+
+def unplayable(scenario: Scenario) -> list[str]:
+    """Return what of a scenario cannot be done to processes, a line for each."""
+    found = []
+    if any(lie.behaviour == "twin" for liar in scenario.liars for lie in liar.lies):
+        found.append("this runner runs no member twice")
+    if scenario.hostile_clients:
+        found.append("this runner has no hostile clients")
+    if scenario.hostile_network:
+        found.append("this runner has no hostile network")
+    for name in Tunes.__struct_fields__:
+        if name not in TUNED and getattr(scenario.tuning, name) != getattr(Tunes(), name):
+            found.append(f"this runner cannot tune {name}")
+    for step in (scenario.links, *scenario.steps):
+        if isinstance(step, plan.Clock):
+            found.append("this runner cannot move a process's clock")
+        elif isinstance(step, plan.Links) and (step.loss or step.repeat or step.reorder):
+            found.append("this runner cannot lose, repeat or reorder frames: TCP mends that")
+        elif isinstance(step, plan.Disk) and step.what == "full" and not CAN_FILL_DISKS:
+            found.append("this runner cannot fill a disk on this system")
+    return list(dict.fromkeys(found))
+
+
+def _judged(scenario: Scenario, directory: Path, slowdown: float, began: float) -> Result:
+    play = Play(scenario, directory, slowdown)
+    try:
+        run(play.run())
+    finally:
+        play.kill()
+    with ExitStack() as opened:
+        seen = observe(play, opened)
+        findings = judge(seen)
+        return result_of(seen, findings, PROCESSES, time.perf_counter() - began)
+
+
+def observe(play: Play, opened: ExitStack) -> Observation:
+    """Return what was seen of a run that has ended; the stores stay open as long as `opened`."""
+    members, told = play.members, play.told
+    seen = Observation(
+        scenario=play.scenario,
+        genesis=play.genesis,
+        chains={},
+        check=InlineChecker().check,
+        operations=[operation for client in play.clients for operation in client.operations],
+        reads=[read for client in play.clients for read in client.reads],
+        believed_blocks=told.believed_blocks,
+        forks=told.forks,
+        stopped=members.stopped,
+        lost=members.lost,
+        fired=sum((member.fired for member in members.all), Counter()),
+        recovered_ms=play.recovered_ms,
+        unfinished=play.unfinished,
+    )
+    _look_into_stores(play, seen, opened)
+    _take_statuses(play, seen)
+    return seen
+
+
+def _look_into_stores(play: Play, seen: Observation, opened: ExitStack) -> None:
+    """Read the stores and logs of honest members."""
+    stores = {member.number: member.store for member in play.members.honest if not member.damaged}
+    chains: dict[int, Chain] = {}
+    unreadable, audit_faults = [], []
+    for member in play.members.honest:
+        seen.highest_view = max(seen.highest_view, highest_view(member.process.log))
+    for number, store in stores.items():
+        name = play.genesis.members[number].name
+        try:
+            audit_faults += [f"{name}: {fault}" for fault in faults(audited(store, play.genesis))]
+            chains[number] = opened.enter_context(opened_chain(store, play.genesis))
+        except (StoreError, ConfigurationError) as error:
+            unreadable.append(f"the store of {name} cannot be read: {error}")
+    if chains:
+        genesis, liars = play.network.directory / GENESIS_FILE, play.scenario.lying_members
+        seen.evidence = held_evidence([stores[number] for number in chains], genesis, liars)
+    seen.chains, seen.audit_faults = chains, audit_faults
+    seen.stopped = [*seen.stopped, *unreadable]
+
+
+def _take_statuses(play: Play, seen: Observation) -> None:
+    """Take what honest members said of themselves at the end."""
+    refused: Counter[str] = Counter()
+    halted, overfull = list(play.told.broken), []
+    honest = {member.number: member for member in play.members.honest}
+    for (number, _), counts in play.counted.items():
+        if number in honest:
+            refused.update(counts)
+    for client in play.clients:
+        refused.update(client.refused())
+    for number, member in honest.items():
+        status = play.statuses.get(number)
+        if status is None:
+            continue
+        seen.highest_view = max(seen.highest_view, status.view)
+        if status.halted:
+            halted.append(f"replica {number} halted: {status.halted}")
+        if status.role == "marked" and not member.lost_disk:
+            halted.append(f"replica {number} was marked, though its disk is whole")
+        if status.resident_bytes > MAX_RESIDENT_BYTES:
+            overfull.append(f"replica {number}: {status.resident_bytes // MIB} MB of memory")
+    seen.refused, seen.halted, seen.overfull = refused, halted, overfull

@@ -1,0 +1,198 @@
+"""The runner on real processes: what it plays, what it refuses, and what it says of what it lost."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from byzantine.attacks.catalogue import find_attack
+from byzantine.attacks.stage import liar, staged, work
+from byzantine.node import save_lies
+from byzantine.runners.processes import run_on_processes
+from byzantine.scenario import (
+    Clock,
+    Contradiction,
+    Crash,
+    Cut,
+    Disk,
+    Expect,
+    Lie,
+    Links,
+    Mend,
+    Partition,
+    Read,
+    Restart,
+    Scenario,
+    Submit,
+)
+from byzantine.verdicts import Result, Verdict
+from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
+from tetrarch.processes import ReplicaProcess
+
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
+
+PATIENCE = 120.0
+"""Seconds for anything that must come."""
+
+
+def why(result: Result, oracle: str) -> str:
+    return next(finding.why for finding in result.failed if finding.oracle == oracle)
+
+
+def nothing_runs(net: Path) -> bool:
+    replicas = [ReplicaProcess(file.parent) for file in net.glob("*/node.toml")]
+    return len(replicas) >= 4 and all(replica.running() is None for replica in replicas)
+
+
+def test_an_honest_network_survives_a_kill_and_a_partition(tmp_path: Path) -> None:
+    steps = (
+        *work(1, rounds=8),
+        Crash(at_ms=150, member=0),
+        Read(at_ms=300, client=1),
+        Restart(at_ms=400, member=0),
+        Partition(at_ms=450, groups=((0, 1), (2, 3))),
+        Submit(at_ms=480, count=2, to=(3,)),
+        Mend(at_ms=700),
+        Cut(at_ms=710, source=1, target=2),
+        Links(at_ms=720, low_us=1_000, high_us=10_000, tail=0.1),
+    )
+    result = run_on_processes(staged("honest", 4, 1, steps=steps), tmp_path, keep=True)
+    assert result.failed == ()
+    assert result.runner == "processes"
+    assert result.recovered_ms is not None
+    assert result.blamed == ()
+    assert nothing_runs(tmp_path / "net")
+
+
+def test_disks_that_are_full_or_lost_are_survived(tmp_path: Path) -> None:
+    steps = (
+        *work(2, rounds=8),
+        Disk(at_ms=100, member=2, what="full"),
+        Disk(at_ms=500, member=3, what="keep"),
+        Disk(at_ms=600, member=2, what="free"),
+        Disk(at_ms=800, member=3, what="old"),
+    )
+    result = run_on_processes(staged("disks", 4, 2, steps=steps, checkpoint_interval=2), tmp_path, keep=True)
+    assert result.failed == ()
+    net = tmp_path / "net"
+    assert '"event": "halted"' in (net / "replica-2" / "node.log").read_text()
+    assert "restored_from_backup = true" in (net / "replica-3" / "node.toml").read_text()
+
+
+def test_a_primary_that_equivocates_is_deposed_and_blamed(tmp_path: Path) -> None:
+    result = run_on_processes(find_attack("equivocate").scenario(4, 1), tmp_path, keep=True)
+    assert result.failed == ()
+    assert result.fired["equivocate"] > 0
+    assert result.blamed == (0,)
+    assert result.views > 0
+    assert nothing_runs(tmp_path / "net")
+
+
+def node_that_lies(net: Path, behaviour: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a replica that is told to lie."""
+    lies = net / "lies.json"
+    save_lies(lies, [Lie(behaviour=behaviour)])
+    command = [sys.executable, "-m", "byzantine.node", str(net / "replica-0"), "--lies", str(lies)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+
+
+def test_nobody_lies_in_a_network_that_is_none_for_tests(tmp_path: Path) -> None:
+    make_network(tmp_path / "net", NetworkPlan(local_hosts(4)))
+    ended = node_that_lies(tmp_path / "net", "equivocate")
+    assert ended.returncode == 2
+    assert "testing = true" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert not (tmp_path / "net" / "replica-0" / "store").exists()
+
+
+def test_an_unknown_behaviour_is_refused_by_its_name(tmp_path: Path) -> None:
+    make_network(tmp_path / "net", NetworkPlan(local_hosts(4), testing=True))
+    ended = node_that_lies(tmp_path / "net", "equivocat")
+    assert ended.returncode == 2
+    assert "'equivocat' is unknown; like it: equivocate" in ended.stderr
+    with pytest.raises(Contradiction, match="equivocat"):
+        run_on_processes(staged("unknown", 4, 1, liar(0, "equivocat")), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+@contextmanager
+def meanwhile(action: Callable[[], object]) -> Iterator[None]:
+    """Something that is done beside the block, and has been done at its end."""
+    thread = threading.Thread(target=action)
+    thread.start()
+    yield
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def wait_for(log: Path, event: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while not (log.exists() and event in log.read_text()):
+        assert time.monotonic() < until, f"{event} never came"
+        time.sleep(0.01)
+
+
+def kill_when_it_runs(net: Path, name: str) -> None:
+    """Kill a replica, from outside, once it has stored blocks."""
+    wait_for(net / name / "node.log", "checkpoint_stable")
+    assert ReplicaProcess(net / name).signal(signal.SIGKILL)
+
+
+def test_a_process_that_others_kill_makes_the_run_inconclusive(tmp_path: Path) -> None:
+    scenario = staged("lost", 4, 1, steps=work(1, rounds=20), checkpoint_interval=2)
+    with meanwhile(lambda: kill_when_it_runs(tmp_path / "net", "replica-2")):
+        result = run_on_processes(scenario, tmp_path, keep=True)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.safe is Verdict.INCONCLUSIVE
+    assert why(result, "robustness") == "replica-2 was ended by SIGKILL, and nobody here ended it"
+    assert nothing_runs(tmp_path / "net")
+
+
+def spoil_its_key(net: Path, name: str) -> None:
+    """See to it that a replica that runs cannot start again, and has only itself to blame."""
+    wait_for(net / name / "node.log", "peer_up")
+    (net / name / "tls.key").write_text("not a key")
+
+
+def test_an_honest_replica_that_ends_by_itself_is_a_failure_with_its_last_words(tmp_path: Path) -> None:
+    steps = (*work(1, rounds=4), Crash(at_ms=500, member=1), Restart(at_ms=600, member=1))
+    scenario = staged("ends", 4, 1, steps=steps)
+    with meanwhile(lambda: spoil_its_key(tmp_path / "net", "replica-1")):
+        result = run_on_processes(scenario, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert result.verdict is Verdict.FAIL
+    assert "a correct replica stopped: replica-1 ended with exit code 2" in why(result, "robustness")
+    assert "tls.key" in why(result, "robustness")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "line"),
+    [
+        (
+            staged("clock", 4, 1, steps=(Clock(member=1, by_ms=5),)),
+            "this runner cannot move a process's clock",
+        ),
+        (
+            staged("loss", 4, 1, links=Links(loss=0.1)),
+            "this runner cannot lose, repeat or reorder frames: TCP mends that",
+        ),
+        (
+            staged("network", 4, 1, hostile_network=(Lie(behaviour="any"),), expect=Expect()),
+            "this runner has no hostile network",
+        ),
+    ],
+    ids=lambda value: value.name if isinstance(value, Scenario) else "",
+)
+def test_what_cannot_be_done_to_processes_is_inconclusive_and_said(
+    scenario: Scenario, line: str, tmp_path: Path
+) -> None:
+    result = run_on_processes(scenario, tmp_path)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert why(result, "runner") == line
+    assert list(tmp_path.iterdir()) == []
