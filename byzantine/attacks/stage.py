@@ -80,3 +80,13 @@ def _prompt(expect: Expect) -> Expect:
 def backup(n: int, seed: int) -> int:
     """Return a member that does not lead the first two views."""
     return 2 + Random(f"backup {seed}").randrange(n - 2)
+
+
+def backups(n: int, seed: int) -> list[int]:
+    """Return f members that do not lead the first two views, ascending."""
+    return sorted(Random(f"backups {seed}").sample(range(2, n), (n - 1) // 3))
+
+
+def liars(members: list[int], *lies: Lie | str) -> list[Liar]:
+    """Return several members that lie in one way."""
+    return [liar(member, *lies) for member in members]

@@ -4,6 +4,7 @@ from difflib import get_close_matches
 
 from byzantine.liars import (  # noqa: F401  # define their behaviours
     collusion,
+    backup,
     mutation,
     network,
     new_view,
