@@ -166,6 +166,8 @@ class Expect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     """The stores of all honest replicas together convict these, be it that no single one saw it."""
     no_evidence: bool = False
     """Nobody is accused, liars neither: what they do cannot be proven."""
+    halted: tuple[Member, ...] = ()
+    """Liars that find out by themselves that something is wrong with them, halt, and say so."""
     refused: tuple[str, ...] = ()
     """Reasons that honest replicas (or clients) count for what they drop: each at least once somewhere."""
     fired: tuple[Name, ...] | None = None
@@ -257,12 +259,12 @@ def require_consistent(scenario: Scenario) -> None:
             f"{len(members)} of {scenario.replicas} lie, more than f = {scenario.f}: not promised",
         )
     honest = set(range(scenario.replicas)) - set(members)
-    for field in ("evidence", "convicted"):
+    for field in ("evidence", "convicted", "halted"):
         accused = getattr(scenario.expect, field)
         wrongly = [member for member in accused if member in honest]
         if wrongly:
             raise Contradiction(f"expect.{field}", f"member {wrongly[0]} does not lie in this scenario")
-        if scenario.expect.no_evidence and accused:
+        if scenario.expect.no_evidence and accused and field != "halted":
             raise Contradiction("expect.no_evidence", f"contradicts expect.{field}")
     views = scenario.expect.views
     if views is not None and views[0] > views[1]:

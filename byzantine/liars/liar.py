@@ -24,6 +24,7 @@ from crypto.errors import CryptoError
 from crypto.keys import Signer
 from crypto.roster import MemberId, Roster
 from crypto.signed import Envelope, Signed
+from ledger.application import Application
 from ledger.genesis import Genesis
 from pbft.messages import kinds, primary_of
 from tetrarch.decoding import FrameDecoder
@@ -170,6 +171,10 @@ class Behaviour:
 
     def on_restart(self, disk: Any) -> None:
         """The process starts again from this disk."""
+
+    def application(self, application: Application) -> Application:
+        """Return what the process, which is starting, computes with."""
+        return application
 
 
 BEHAVIOURS: dict[str, type[Behaviour]] = {}
@@ -326,6 +331,12 @@ class Hand:
         self.engine = None
         for behaviour in self.behaviours:
             behaviour.on_restart(disk)
+
+    def application(self, application: Application) -> Application:
+        """Return the application that the process, which is starting, is given instead of this one."""
+        for behaviour in self.behaviours:
+            application = behaviour.application(application)
+        return application
 
     def begin(self) -> None:
         """Begin to speak, where a behaviour does."""

@@ -92,6 +92,8 @@ class Observation:
     """Honest replicas that stopped by themselves though nothing was wrong with their disks."""
     halted: Sequence[str] = ()
     """Honest replicas that halted or were marked at the end without a reason of their own."""
+    halted_liars: Mapping[int, str] = field(default_factory=dict)
+    """Liars that had halted at the end, and why, in their own words."""
     lost: Sequence[str] = ()
     """What the runner lost sight of: whatever it says, the run is inconclusive."""
     evidence: Mapping[int, set[str]] = field(default_factory=dict)

@@ -51,6 +51,9 @@ def expected(seen: Observation) -> Finding:
     for behaviour in named if expect.fired is None else expect.fired:
         if not seen.fired.get(behaviour):
             return Finding("outcome", Verdict.FAIL, f"{behaviour} never fired")
+    for member in expect.halted:
+        if member not in seen.halted_liars:
+            return Finding("outcome", Verdict.FAIL, f"member {member} never noticed that it is wrong")
     for reason in expect.refused:
         if not seen.refused.get(reason):
             return Finding("outcome", Verdict.FAIL, f"nobody counted {reason!r}")

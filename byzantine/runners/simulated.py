@@ -92,6 +92,7 @@ def observe(world: World) -> Observation:
         missing=observed.missing,
         stopped=observed.stopped,
         halted=observed.halted,
+        halted_liars=observed.halted_liars,
         evidence=observed.evidence,
         convicted=_convicted(world),
         refused=observed.refused,

@@ -90,7 +90,10 @@ class SimulatedReplica:
 
     def _composed(self) -> Heart:
         world = self.world
-        ledger = Ledger.open(world.genesis, load_application(world.genesis.application, {}), self.disk)
+        application = load_application(world.genesis.application, {})
+        if self.hand is not None:
+            application = self.hand.application(application)
+        ledger = Ledger.open(world.genesis, application, self.disk)
         self._height = ledger.height
         signer = world.signatures.member(self.member)
         engine = world.parts.make(self.member, signer, world.tuning, self.marked)

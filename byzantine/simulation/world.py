@@ -81,6 +81,8 @@ class Observed:
         """Blocks that a client saw attested by f+1, by height."""
         self.halted: list[str] = []
         """Honest replicas that halted, or are marked at the end, without a reason of their own."""
+        self.halted_liars: dict[int, str] = {}
+        """Liars that had halted at the end, and why."""
         self.overfull: list[str] = []
         """What grew beyond its bound at an honest replica."""
         self.closed_clients = 0
@@ -391,6 +393,11 @@ class World:
                     for what, (held, most) in replica.heart.sizes().items()
                     if held > most
                 ]
+        for replica in self.replicas:
+            if not replica.honest and replica.heart is not None:
+                halted = replica.heart.engine.status().halted
+                if halted is not None:
+                    observed.halted_liars[int(replica.member)] = halted
         for client in self.clients:
             observed.refused.update(client.refused_frames)
         for done in plan.LINKS_DO:
