@@ -10,6 +10,8 @@ from byzantine.liars import (  # noqa: F401  # define their behaviours
     new_view,
     primary,
     replies,
+    serving,
+    state_transfer,
     twins,
     view_change,
 )
