@@ -1,6 +1,7 @@
 """All attacks: importing this module defines every one of them."""
 
 from byzantine.attacks import (  # noqa: F401  # define their attacks
+    backup,
     clients,
     collusion,
     network,
@@ -8,6 +9,7 @@ from byzantine.attacks import (  # noqa: F401  # define their attacks
     primary,
     random,
     replies,
+    state_transfer,
     view_change,
 )
 from byzantine.attacks.attack import ATTACKS, Attack, UnknownAttack, find_attack

@@ -3,8 +3,8 @@
 from difflib import get_close_matches
 
 from byzantine.liars import (  # noqa: F401  # define their behaviours
-    collusion,
     backup,
+    collusion,
     mutation,
     network,
     new_view,

@@ -30,7 +30,11 @@ def test_a_fault_is_named_and_fails_validity() -> None:
     assert found == ["blocks 3 result_root: is another one"]
     keys = signatures("stand-in")
     seen = Observation(
-        Scenario(name="audited"), simulated_genesis(Scenario(name="audited"), keys), {}, keys.check, audit_faults=found
+        Scenario(name="audited"),
+        simulated_genesis(Scenario(name="audited"), keys),
+        {},
+        keys.check,
+        audit_faults=found,
     )
     finding = validity(seen)
     assert (finding.verdict, finding.why) == (Verdict.FAIL, f"the audit of {found[0]}")

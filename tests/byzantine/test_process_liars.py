@@ -11,7 +11,7 @@ from byzantine.liars.memory import Memory
 from byzantine.liars.process import Mind, NodeDisk, ProcessSurroundings
 from byzantine.liars.report import Line, Report, ReportReader
 from byzantine.runners.members import Members, RealMember
-from byzantine.scenario import Liar, Lie
+from byzantine.scenario import Liar, Lie, Scenario
 from byzantine.simulation.genesis import simulated_genesis
 from byzantine.simulation.signatures import signatures
 from crypto.attestation import Height
@@ -25,7 +25,7 @@ from tetrarch.engines import ordering
 from tetrarch.processes import ReplicaProcess
 
 KEYS = signatures("stand-in")
-GENESIS = simulated_genesis(4, "kv", 8, KEYS)
+GENESIS = simulated_genesis(Scenario(name="liars"), KEYS)
 
 
 class Recalling(Behaviour):
