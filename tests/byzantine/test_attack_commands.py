@@ -1,0 +1,139 @@
+"""`tetrarch attack`: what its commands print, write, and refuse."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from byzantine.attacks.catalogue import ATTACKS
+from byzantine.campaign.replay import replay_of, save_replay
+from byzantine.campaign.runs import judged
+from byzantine.mutants import MUTANTS
+from byzantine.scenario import Expect, Scenario, Submit
+from tests.tetrarch.command_line import ran
+
+
+def test_the_list_names_every_attack_once() -> None:
+    listed = json.loads(ran("attack", "list", "--json").out)
+    assert [each["name"] for each in sorted(listed, key=lambda each: each["name"])] == sorted(ATTACKS)
+    assert {each["number"] for each in listed} == set(range(1, 69))
+
+
+def test_one_attack_is_shown_in_full() -> None:
+    shown = ran("attack", "list", "equivocate")
+    assert shown.code == 0
+    for text in ("equivocate", "Castro and Liskov", "two different batches"):
+        assert text in shown.out
+
+
+def test_a_run_tells_what_fired_and_what_came_of_it() -> None:
+    result = ran("attack", "run", "equivocate", "no-proposals", "--seed", "3", "--json")
+    assert result.code == 0
+    told = json.loads(result.out)
+    assert (told["schedules"], told["failures"]) == (2, 0)
+    assert told["schedules_per_minute"] > 0
+    first = next(each for each in told["scenarios"] if each["name"] == "equivocate")
+    assert (first["n"], first["seed"], first["blamed"], first["verdict"]) == (4, 3, [0], "pass")
+    assert (first["safe"], first["live"]) == (True, True)
+    assert first["fired"]["equivocate"] > 0
+
+
+def test_a_run_for_people_is_a_table_and_totals() -> None:
+    result = ran("attack", "run", "no-proposals", "-n", "4", "-n", "7")
+    assert result.code == 0
+    assert result.out.count("no-proposals") >= 2
+    assert "2 passed, 0 failed" in result.out
+
+
+def test_reports_are_written_where_they_are_asked_for(tmp_path: Path) -> None:
+    page, xml = tmp_path / "page.html", tmp_path / "junit.xml"
+    assert ran("attack", "run", "no-proposals", "--html", str(page), "--junit", str(xml)).code == 0
+    assert "<svg" in page.read_text()
+    assert ElementTree.parse(xml).getroot().tag == "testsuites"
+
+
+FAILING = """
+format = 1
+name = "too-strict"
+heal_at_ms = 100
+[[steps]]
+do = "submit"
+at_ms = 10
+[expect]
+view = "changed"
+"""
+
+
+def test_a_failure_is_told_saved_replayed_and_shrunk(tmp_path: Path) -> None:
+    scenario, kept, small = tmp_path / "strict.toml", tmp_path / "kept", tmp_path / "small"
+    scenario.write_text(FAILING)
+    result = ran("attack", "run", str(scenario), "--save", str(kept))
+    assert result.code == 1
+    assert "view 0 was never left" in result.out
+    replay = next(kept.glob("*.replay.json"))
+    again = ran("attack", "replay", str(replay))
+    assert again.code == 1
+    assert "view 0 was never left" in again.out
+    shrunk = ran("attack", "shrink", str(replay), "--save", str(small), "--json")
+    assert shrunk.code == 0
+    assert json.loads(shrunk.out)["events"] == 0
+    assert len(list(small.glob("test_*.py"))) == 1
+
+
+def test_a_campaign_counts_its_schedules() -> None:
+    result = ran("attack", "campaign", "--schedules", "3", "--processes", "1", "--json")
+    assert result.code == 0
+    told = json.loads(result.out)
+    assert (told["schedules"], told["failures"]) == (3, 0)
+
+
+def test_mutants_are_listed_with_the_rules_that_they_break() -> None:
+    listed = json.loads(ran("attack", "mutants", "--list", "--json").out)
+    assert {rule for each in listed for rule in each["rules"]} == set(range(1, 34))
+    assert len(listed) == len(MUTANTS)
+
+
+def test_a_mutant_is_killed_and_told_by_what() -> None:
+    result = ran("attack", "mutants", "stamp-old-batches-anew", "--processes", "1", "--json")
+    assert result.code == 0
+    told = json.loads(result.out)
+    assert (told["total"], told["killed"], told["survivors"]) == (1, 1, [])
+    assert told["mutants"][0]["oracle"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run",), "attack list"),
+        (("run", "equivocte"), "did you mean equivocate"),
+        (("run", "none.toml"), "none.toml"),
+        (("run", "--group", "nobody"), "--group"),
+        (("list", "equivocte"), "did you mean equivocate"),
+        (("mutants", "no-such-mutant"), "no-such-mutant"),
+        (("replay", "none.json"), "none.json"),
+        (("shrink", "none.json"), "none.json"),
+        (("run", "equivocate", "-n", "3"), "3"),
+        (("explode",), "explode"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = ran("attack", *arguments)
+    assert result.code == 2
+    assert words in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_replay_of_another_commit_is_refused_unless_that_is_asked_for(tmp_path: Path) -> None:
+    scenario = Scenario(name="plain", steps=(Submit(at_ms=10),), heal_at_ms=50, expect=Expect())
+    path = tmp_path / "a.replay.json"
+    save_replay(replay_of(scenario, judged(scenario), ""), path)
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"commit": "0" * 40}))
+    refused = ran("attack", "replay", str(path))
+    assert refused.code == 2
+    assert "commit" in refused.err
+    assert ran("attack", "replay", str(path), "--any-commit").code == 0
