@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
+from random import Random
 from types import TracebackType
 
 from crypto.batch import Millis, TxId
@@ -62,11 +63,14 @@ class AsyncClient:
         outbox: Outbox | None = None,
         tuning: Tuning | None = None,
         wall: Callable[[], Millis] = system_wall,
+        chance: Random | None = None,
     ) -> None:
+        """`chance`: what pauses and the first replica to be asked are drawn from; for repeatable runs."""
         self.trust = trust
         self._dialer = dialer
         self._tuning = tuning or Tuning()
         self._wall = wall
+        self._chance = chance
         self._pen = Pen(trust.genesis, signer, self._tuning, wall)
         self._keeping = Keeping(outbox) if outbox is not None else None
         self._live: tuple[Session, Intake] | None = None
@@ -292,7 +296,7 @@ class AsyncClient:
             raise ValueError("the client is closed")
         loop = asyncio.get_running_loop()
         if self._live is None:
-            session = Session(self.trust, self._dialer, self._tuning, self._wall)
+            session = Session(self.trust, self._dialer, self._tuning, self._wall, self._chance)
             self._live, self._loop = (session, Intake(self._pen, self._keeping, session.orders)), loop
         elif loop is not self._loop:
             raise RuntimeError("this client runs in another event loop: open one for each, or use Client")

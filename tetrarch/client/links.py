@@ -50,6 +50,7 @@ class Link:
         decoder: FrameDecoder,
         reader: Reader,
         tuning: Tuning,
+        chance: random.Random | None = None,
     ) -> None:
         self.member = member
         self.name = name
@@ -70,7 +71,7 @@ class Link:
         self._reader = reader
         self._tuning = tuning
         self._redial = Backoff(tuning.redial_ms, tuning.redial_max_ms)
-        self._random = random.Random()
+        self._random = chance or random.Random()
         self._connection: Connection | None = None
         self._fault_paused = False
         self._answers: dict[int, asyncio.Future[object]] = {}
@@ -184,11 +185,12 @@ class Link:
 class Links:
     """All replicas: which of them can be used, and which one is designated to send results and proofs."""
 
-    def __init__(self, links: Sequence[Link], acceptance: int) -> None:
+    def __init__(self, links: Sequence[Link], acceptance: int, chance: random.Random | None = None) -> None:
         self.all = tuple(links)
         self.acceptance = acceptance
         # Clients that all began with the same replica would leave it the work of proofs for everybody.
-        self._first = random.randrange(len(self.all))
+        drawn = random.randrange if chance is None else chance.randrange
+        self._first = drawn(len(self.all))
 
     @property
     def up(self) -> list[Link]:

@@ -146,7 +146,8 @@ async def _ask(
     try:
         while asking and not said.settled:
             done, asking = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
-            for link, word in (task.result() for task in done):
+            # In one order: several are silent at the same time, and a set has none.
+            for link, word in sorted((task.result() for task in done), key=lambda said: said[0].member):
                 session.links.heard(link, answered=word is not None)
                 said.take(link, word)
             session.require_one_chain()

@@ -7,6 +7,7 @@ and what callers want.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from random import Random
 from typing import Any
 
 from crypto.attestation import Height
@@ -67,7 +68,14 @@ class Answer:
 class Session:
     """Made inside a running event loop; `close` ends it."""
 
-    def __init__(self, trust: TrustRoot, dialer: Dialer, tuning: Tuning, wall: Callable[[], Millis]) -> None:
+    def __init__(
+        self,
+        trust: TrustRoot,
+        dialer: Dialer,
+        tuning: Tuning,
+        wall: Callable[[], Millis],
+        chance: Random | None = None,
+    ) -> None:
         self.trust = trust
         self.tuning = tuning
         self.wall = wall
@@ -75,10 +83,10 @@ class Session:
         self.fork: ForkDetected | None = None
         decoder = FrameDecoder(TO_CLIENTS, frame_limit(trust))
         links = [
-            Link(MemberId(place), member.name, dialer, decoder, self, tuning)
+            Link(MemberId(place), member.name, dialer, decoder, self, tuning, chance)
             for place, member in enumerate(trust.genesis.members)
         ]
-        self.links = Links(links, trust.acceptance)
+        self.links = Links(links, trust.acceptance, chance)
         self.orders = Orders(self.links, self.witnesses, tuning, wall, trust.acceptance)
         self._connected = asyncio.Event()
         self._tasks = [asyncio.get_running_loop().create_task(link.run()) for link in links]
