@@ -195,10 +195,12 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     seed: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 0
     signatures: Literal["stand-in", "ed25519"] = "stand-in"
     application: str = "kv"
+    parameters: dict[str, str] = {}
+    """The application's own."""
     checkpoint_interval: Annotated[int, Meta(ge=1, le=1024)] = 8
     largest_batch: Annotated[int, Meta(ge=1, le=1000)] = 1000
     """Transactions in a block at most: few make many blocks of little work."""
-    clients: Annotated[int, Meta(ge=1, le=64)] = 2
+    clients: Annotated[int, Meta(ge=0, le=64)] = 2
     links: Links = Links()
     tuning: Tunes = Tunes()
     steps: tuple[Step, ...] = ()

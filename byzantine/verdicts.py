@@ -38,8 +38,8 @@ class Finding(Struct, frozen=True):
     """What one oracle says of one run."""
 
     oracle: str
-    """agreement, validity, integrity, durability, linearizability, memory, liveness, accountability or
-    outcome."""
+    """agreement, validity, determinism, integrity, durability, linearizability, memory, liveness,
+    accountability or outcome."""
     verdict: Verdict
     why: str = ""
     """One line; empty for a pass that needs no words."""
@@ -48,6 +48,7 @@ class Finding(Struct, frozen=True):
 SAFETY = (
     "agreement",
     "validity",
+    "determinism",
     "integrity",
     "durability",
     "linearizability",

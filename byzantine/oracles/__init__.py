@@ -4,11 +4,16 @@ What lives here: `judge`, all oracles in one order, over an `Observation` that e
 not be known here: runners, and how the engine reached what it did.
 """
 
+from collections.abc import Callable, Sequence
+
 from byzantine.oracles import accountability, history, ledger, outcome
 from byzantine.oracles.observation import Observation
 from byzantine.verdicts import SAFETY, Finding, Verdict
 
-ORACLES = (
+Oracle = Callable[[Observation], Finding | None]
+"""One question about a run; `None` where it does not apply."""
+
+ORACLES: tuple[Oracle, ...] = (
     ledger.agreement,
     ledger.validity,
     ledger.integrity,
@@ -27,14 +32,14 @@ BROKEN = "broken, as more than f liars can"
 """How a finding begins of a property that was not promised, and did not hold."""
 
 
-def judge(seen: Observation) -> tuple[Finding, ...]:
-    """Return what each oracle says, in a fixed order.
+def judge(seen: Observation, oracles: Sequence[Oracle] = ORACLES) -> tuple[Finding, ...]:
+    """Return what each oracle says, in a fixed order, but for those that do not apply.
 
     With more than f liars safety is not promised: that it broke is told, and no failure.
     """
-    findings = (oracle(seen) for oracle in ORACLES)
+    findings = tuple(finding for oracle in oracles if (finding := oracle(seen)) is not None)
     if seen.scenario.expect.safe:
-        return tuple(findings)
+        return findings
     return tuple(_excused(finding) for finding in findings)
 
 
@@ -44,4 +49,4 @@ def _excused(finding: Finding) -> Finding:
     return Finding(finding.oracle, Verdict.PASS, f"{BROKEN}: {finding.why}")
 
 
-__all__ = ["BROKEN", "ORACLES", "Observation", "judge"]
+__all__ = ["BROKEN", "ORACLES", "Observation", "Oracle", "judge"]

@@ -6,8 +6,10 @@ computed anew by a model of its own (`model`). What must not be known here: cons
 
 from byzantine.oracles.model import make_model
 from byzantine.oracles.observation import Chain, Observation
+from byzantine.oracles.reexecution import first_difference
 from byzantine.verdicts import Finding, Verdict
 from ledger.block import block_hash
+from ledger.errors import ApplicationError
 from ledger.result import ResultCode, results
 from ledger.transaction import parse_transaction, transaction_id
 
@@ -49,7 +51,8 @@ def _first_difference(chain: Chain, longest: Chain) -> int | None:
 
 def validity(seen: Observation) -> Finding:
     """Every block is linked and its hash right, its time grows, its transactions were sent and signed, and
-    its results are what the application, computed anew, gives; and the audit of each store agrees."""
+    its results are what the application gives, by a model of it or by executing every block anew; and the
+    audit of each store agrees."""
     if seen.audit_faults:
         return Finding("validity", Verdict.FAIL, f"the audit of {seen.audit_faults[0]}")
     chain = _longest(seen)
@@ -81,7 +84,18 @@ def validity(seen: Observation) -> Finding:
             wrong = None if model is None else model.apply(each, results.decode(result), height, time)
             if wrong is not None:
                 return Finding("validity", Verdict.FAIL, f"block {height}, {each.id.hex()[:12]}: {wrong}")
+    if model is None:
+        return _executed_anew(seen, chain)
     return Finding("validity", Verdict.PASS)
+
+
+def _executed_anew(seen: Observation, chain: Chain) -> Finding:
+    heights = range(1, chain.height + 1)
+    try:
+        wrong = first_difference(seen.genesis, ((chain.block(at), chain.block_hash(at)) for at in heights))
+    except ApplicationError as error:
+        return Finding("validity", Verdict.INCONCLUSIVE, str(error))
+    return Finding("validity", Verdict.PASS if wrong is None else Verdict.FAIL, wrong or "")
 
 
 def integrity(seen: Observation) -> Finding:

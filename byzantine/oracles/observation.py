@@ -42,6 +42,7 @@ class Operation(Struct):
     tx_id: TxId
     raw: bytes
     payload: dict[str, str | None]
+    """Of `kv`; empty for what is no operation of it."""
     invoked_us: int
     returned_us: int | None = None
     outcome: str = ""

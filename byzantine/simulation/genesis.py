@@ -11,12 +11,19 @@ from ledger.genesis import Genesis, GenesisMember
 def simulated_genesis(scenario: Scenario, keys: Signatures) -> Genesis:
     """Return the genesis of a scenario's members. Its chain may be lied on: `testing` is set."""
     public = tuple(keys.member(number).public_key for number in range(scenario.replicas))
-    return _genesis(scenario.application, scenario.checkpoint_interval, scenario.largest_batch, public)
+    parameters = tuple(sorted(scenario.parameters.items()))
+    return _genesis(
+        scenario.application, parameters, scenario.checkpoint_interval, scenario.largest_batch, public
+    )
 
 
 @cache
 def _genesis(
-    application: str, checkpoint_interval: int, largest_batch: int, public: tuple[bytes, ...]
+    application: str,
+    parameters: tuple[tuple[str, str], ...],
+    checkpoint_interval: int,
+    largest_batch: int,
+    public: tuple[bytes, ...],
 ) -> Genesis:
     members = tuple(
         GenesisMember(f"replica-{number}", key, Digest(bytes([number % 256]) * 32))  # type: ignore[arg-type]
@@ -32,4 +39,5 @@ def _genesis(
         checkpoint_interval=checkpoint_interval,
         max_batch_transactions=largest_batch,
         testing=True,
+        parameters=parameters,
     )

@@ -90,7 +90,7 @@ class SimulatedReplica:
 
     def _composed(self) -> Heart:
         world = self.world
-        application = load_application(world.genesis.application, {})
+        application = load_application(world.genesis.application, dict(world.genesis.parameters))
         if self.hand is not None:
             application = self.hand.application(application)
         ledger = Ledger.open(world.genesis, application, self.disk)

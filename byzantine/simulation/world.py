@@ -74,7 +74,7 @@ class Observed:
         self.evidence: dict[int, set[str]] = {}
         """Members against whom honest replicas hold proof, and of what."""
         self.refused: Counter[str] = Counter()
-        """What honest replicas and clients dropped, by reason; complete once the run has ended."""
+        """What honest replicas and clients dropped, by reason; as of the last `collect`."""
         self.fired: Counter[str] = Counter()
         self.highest_view = 0
         self.believed_blocks: dict[int, set[bytes]] = {}
@@ -306,16 +306,15 @@ class World:
         """Do all steps, heal, and run until everybody has converged or time is up."""
         for step in sorted(self.scenario.steps, key=lambda step: step.at_ms):
             self.scheduler.run_until(step.at_ms * MILLISECOND)
-            self._do(step)
+            do(self, step)
         self.scheduler.run_until(self.scenario.heal_at_ms * MILLISECOND)
         self.heal()
+        for client in self.clients:
+            client.submit(2)
         limit = self.scenario.expect.live_within_ms
         if self.scheduler.run_while(lambda: not self.converged(), (limit or 5_000) * MILLISECOND):
             self.observed.converged_us = self.scheduler.now_us
-        self._collect()
-
-    def _do(self, step: plan.Step) -> None:
-        do(self, step)
+        self.collect()
 
     def heal(self) -> None:
         """Faults end: links are whole and clean, disks have room, all replicas run. Liars go on."""
@@ -333,8 +332,6 @@ class World:
                 replica.marked = True
             if broken or replica.heart is None:
                 self._restart(replica)
-        for client in self.clients:
-            client.submit(2)
 
     def _restart(self, replica: SimulatedReplica) -> None:
         self.note(What.RESTARTED, replica.endpoint)
@@ -377,8 +374,10 @@ class World:
             heads.add(replica.heart.ledger.head_hash)
         return len(heads) == 1
 
-    def _collect(self) -> None:
+    def collect(self) -> None:
+        """Note where everybody stands now, for the oracles."""
         observed = self.observed
+        observed.refused, observed.halted, observed.overfull = Counter(), [], []
         for replica in self.honest:
             if replica.heart is not None:
                 status = replica.heart.engine.status()
