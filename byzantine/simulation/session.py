@@ -28,7 +28,7 @@ from byzantine.simulation.virtual_loop import VirtualLoop
 from byzantine.simulation.world import World
 from byzantine.verdicts import Finding, Verdict
 from crypto.batch import Millis
-from ledger.application import SHIPPED
+from ledger.application import SHIPPED, load_application
 from ledger.genesis import Genesis
 from network.simulated import MILLISECOND
 from tetrarch.trust import TrustRoot
@@ -52,6 +52,8 @@ class Session:
         """`elsewhere`: where an application of one's own is executed anew as well. Raises `Contradiction`,
         `ApplicationError`."""
         require_consistent(scenario)
+        # At once, and not at each replica's start: what is wrong with it is no replica's fault.
+        load_application(scenario.application, scenario.parameters)
         self.scenario = _without_work(scenario)
         self.world = World(self.scenario, recorder)
         self._elsewhere = elsewhere

@@ -1,0 +1,367 @@
+"""The pytest plugin: a user's own tests, on their own application, while members lie.
+
+What lives here: options, the marker, fixtures, and what is told at the end. What must not be known here: what
+an attack does, how a network runs. Nothing of Tetrarch is imported before a test asks for a network, or
+attacks are chosen: a run of anything else pays for this file alone.
+
+`pytest --byzantine=equivocate,censor` runs every test that uses `network` or `client` once on an honest
+network and once beside each attack. At the end of each such test all faults end, convergence is demanded, and
+all oracles are asked.
+"""
+
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from byzantine.oracles.elsewhere import Elsewhere
+    from byzantine.scenario import Scenario
+    from byzantine.simulation.faults import Faults
+    from byzantine.simulation.session import Session
+    from byzantine.simulation.session_client import SessionClient
+    from byzantine.verdicts import Finding, Result
+
+HONEST = "honest"
+
+MARKER = (
+    "tetrarch(application='module:Class', replicas=4, seed=0, parameters={}): the network of a test that uses"
+    " the fixtures network or client"
+)
+
+PROPERTIES = ("tetrarch_attack", "tetrarch_fired", "tetrarch_silent", "tetrarch_inconclusive")
+"""What a test's report carries, from whichever process ran it: for the summary, and for JUnit XML."""
+
+chosen_attacks: pytest.StashKey[list[str]] = pytest.StashKey()
+elsewhere_key: "pytest.StashKey[Elsewhere]" = pytest.StashKey()
+
+LEAST_BOUND_MS = 60_000
+"""For convergence: a stage's bound may be tighter, but it is of the stage's own work and faults."""
+
+LISTED = 5
+"""Tests listed for one attack, unless pytest is verbose."""
+
+
+# Options.
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the group of options."""
+    group = parser.getgroup("tetrarch", "tetrarch: tests on networks in which members lie")
+    group.addoption(
+        "--byzantine",
+        nargs="?",
+        const="all",
+        metavar="NAMES",
+        help="run every test that uses the fixtures network or client honestly, and beside each attack:"
+        " all (the default), NAME,NAME,... or group:GROUP (`tetrarch attack list` shows them)",
+    )
+    group.addoption(
+        "--byzantine-seed", type=int, metavar="N", help="the seed of networks and attacks [default: 0]"
+    )
+    group.addoption(
+        "--byzantine-runner",
+        choices=("simulated", "processes"),
+        default="simulated",
+        help="in the deterministic simulator [default], or on real replica processes",
+    )
+    group.addoption(
+        "--byzantine-strict",
+        action="store_true",
+        help="what is inconclusive fails: an attack that never fired, an oracle that could not look",
+    )
+    parser.addini(
+        "tetrarch_application", "the application of networks in tests: kv, or module:Class", default="kv"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Find what was chosen. Raises `UsageError`."""
+    config.addinivalue_line("markers", MARKER)
+    config.pluginmanager.register(Summary(config.get_verbosity() > 0), "tetrarch-summary")
+    seed = config.getoption("byzantine_seed")
+    if seed is not None and not 0 <= seed < 2**53:
+        raise pytest.UsageError(f"--byzantine-seed: from 0 to {2**53 - 1}, not {seed}")
+    if config.getoption("byzantine_runner") == "processes":
+        _on_processes()
+    names = config.getoption("byzantine")
+    if names is not None:
+        config.stash[chosen_attacks] = _chosen(names)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what was started."""
+    other = config.stash.get(elsewhere_key, None)
+    if other is not None:
+        other.close()
+
+
+def _chosen(names: str) -> list[str]:
+    """Return the attacks that the option names, in the catalogue's order. Raises `UsageError`."""
+    from byzantine.attacks.catalogue import ATTACKS, UnknownAttack, find_attack
+
+    groups = {attack.group for attack in ATTACKS.values()}
+    chosen = set()
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        kind, _, group = name.partition(":")
+        if name == "all":
+            chosen |= set(ATTACKS)
+        elif kind == "group":
+            if group not in groups:
+                known = ", ".join(sorted(groups))
+                raise pytest.UsageError(f"--byzantine: there is no group {group!r}: {known}")
+            chosen |= {attack.name for attack in ATTACKS.values() if attack.group == group}
+        else:
+            try:
+                chosen.add(find_attack(name).name)
+            except UnknownAttack as error:
+                path = f" ({name} is a path: write --byzantine=all)" if Path(name).exists() else ""
+                raise pytest.UsageError(f"--byzantine: {error}{path}") from None
+    if not chosen:
+        raise pytest.UsageError("--byzantine: names no attack; `tetrarch attack list` shows all")
+    return [name for name in ATTACKS if name in chosen]
+
+
+def _on_processes() -> "Callable[[Scenario], Session]":
+    """Return what opens a throw-away network of real processes for a test. Raises `UsageError`."""
+    try:
+        opener: Callable[[Scenario], Session] = import_module("byzantine.runners.processes").open_session
+    except (ImportError, AttributeError):
+        raise pytest.UsageError(
+            "--byzantine-runner: tests drive simulated networks only in this version"
+        ) from None
+    return opener
+
+
+# Tests.
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each attack, and before that honestly."""
+    attacks = metafunc.config.stash.get(chosen_attacks, None)
+    if attacks is not None and "byzantine_behaviour" in metafunc.fixturenames:
+        metafunc.parametrize("byzantine_behaviour", [HONEST, *attacks], indirect=True)
+
+
+@pytest.fixture
+def byzantine_behaviour(request: pytest.FixtureRequest) -> str:
+    """The attack that the test's network is under; `honest` for none."""
+    return str(getattr(request, "param", HONEST))
+
+
+@pytest.fixture
+def network(request: pytest.FixtureRequest, byzantine_behaviour: str) -> "Iterator[Session]":
+    """A running network (`byzantine.simulation.session.Session`). When the test is over all faults end, it
+    must converge, and it is judged."""
+    from byzantine.scenario import Contradiction
+    from ledger.errors import ApplicationError
+
+    try:
+        scenario = _scenario(request.node, byzantine_behaviour)
+        session = _opened(request.config, scenario)
+    except (Contradiction, ApplicationError, ValueError) as error:
+        pytest.fail(f"no network can be made for this test: {error}", pytrace=False)
+    # Shown where the test itself fails, as under an attack it may.
+    how = (
+        f"{_in_words(byzantine_behaviour, session)}; repeat it: {_command(request.node, byzantine_behaviour)}"
+    )
+    request.node.add_report_section("setup", "network", how)
+    with session:
+        yield session
+        _conclude(request.node, byzantine_behaviour, session)
+
+
+@pytest.fixture
+def client(network: "Session") -> "SessionClient":
+    """A client of the test's network, with the calls and errors of `tetrarch.Client`."""
+    return network.client()
+
+
+@pytest.fixture
+def faults(network: "Session") -> "Faults":
+    """What hurts the test's network (`byzantine.simulation.faults.Faults`)."""
+    return network.faults
+
+
+@pytest.fixture
+def audit(network: "Session") -> "Callable[[], tuple[Finding, ...]]":
+    """Asks all oracles what they find in the test's network now; the same happens when the test is over."""
+    return network.audit
+
+
+class Simulator:
+    """Runs scenarios of one's own."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._made: list[Session] = []
+
+    def make(self, scenario: "Scenario") -> "Session":
+        """Return a running network with the scenario's faults and lies, for the test to drive. Nothing is
+        judged unless `audit` or `finish` is called."""
+        session = _opened(self._config, scenario)
+        self._made.append(session)
+        return session
+
+    def simulate(self, scenario: "Scenario") -> "Result":
+        """Run a scenario with the work that is in it, and return its result."""
+        from byzantine.runners.simulated import simulate
+
+        return simulate(scenario)
+
+    def close(self) -> None:
+        """Close what was made."""
+        for session in self._made:
+            session.close()
+
+
+@pytest.fixture
+def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    """For researchers: runs scenarios of one's own."""
+    simulator = Simulator(request.config)
+    yield simulator
+    simulator.close()
+
+
+def _scenario(item: pytest.Item, behaviour: str) -> "Scenario":
+    """Return what is staged for a test. Raises `ValueError` for a marker that cannot be."""
+    from msgspec import structs, to_builtins
+
+    from byzantine.attacks.catalogue import find_attack
+    from byzantine.attacks.stage import QUIET
+    from byzantine.scenario import Scenario
+    from byzantine.scenario_file import scenario_of
+
+    marker = item.get_closest_marker("tetrarch")
+    wanted: dict[str, Any] = dict(marker.kwargs) if marker is not None else {}
+    application = wanted.pop("application", item.config.getini("tetrarch_application"))
+    if isinstance(application, type):
+        application = f"{application.__module__}:{application.__qualname__}"
+    replicas, parameters = wanted.pop("replicas", 4), wanted.pop("parameters", {})
+    wanted.pop("seed", None)
+    unknown = [*wanted, *(repr(each) for each in (marker.args if marker is not None else ()))]
+    if unknown:
+        raise ValueError(f"the marker is {MARKER}; unknown: {', '.join(unknown)}")
+    seed = _seed(item)
+    if behaviour == HONEST:
+        scenario = Scenario(name=HONEST, replicas=replicas, seed=seed, links=QUIET)
+    else:
+        scenario = find_attack(behaviour).scenario(replicas, seed)
+    bound = scenario.expect.live_within_ms
+    expect = structs.replace(scenario.expect, live_within_ms=bound and max(bound, LEAST_BOUND_MS))
+    scenario = structs.replace(scenario, application=application, parameters=parameters, expect=expect)
+    return scenario_of(to_builtins(scenario), "the marker tetrarch")
+
+
+def _seed(item: pytest.Item) -> int:
+    """The option's; else the marker's; else 0."""
+    given = item.config.getoption("byzantine_seed")
+    marker = item.get_closest_marker("tetrarch")
+    if given is None and marker is not None:
+        given = marker.kwargs.get("seed")
+    return 0 if given is None else int(given)
+
+
+def _opened(config: pytest.Config, scenario: "Scenario") -> "Session":
+    from byzantine.oracles.elsewhere import Elsewhere
+    from byzantine.simulation.session import Session
+
+    if config.getoption("byzantine_runner") == "processes":
+        return _on_processes()(scenario)
+    return Session(scenario, elsewhere=config.stash.setdefault(elsewhere_key, Elsewhere()))
+
+
+# The end.
+
+
+def _conclude(item: pytest.Item, behaviour: str, session: "Session") -> None:
+    """Heal, demand convergence, judge; a test fails by what is found."""
+    from byzantine.verdicts import Verdict
+
+    try:
+        findings = session.finish()
+    except Exception as error:
+        error.add_note(f"repeat it: {_command(item, behaviour)}")
+        raise
+    failed = [f"{each.oracle}: {each.why}" for each in findings if each.verdict is Verdict.FAIL]
+    unsure = [f"{each.oracle}: {each.why}" for each in findings if each.verdict is Verdict.INCONCLUSIVE]
+    silent = session.silent
+    fired = ", ".join(f"{name} {session.fired.get(name, 0)}" for name in session.behaviours)
+    if unsure or item.config.stash.get(chosen_attacks, None) is not None:
+        told = (behaviour, fired, ", ".join(silent), "; ".join(unsure))
+        item.user_properties += [pair for pair in zip(PROPERTIES, told, strict=True) if pair[1]]
+    if item.config.getoption("byzantine_strict"):
+        failed += unsure
+        failed += [f"outcome: {name} never fired, so the test says nothing about it" for name in silent]
+    if failed:
+        lines = [f"the audit of the network failed ({_in_words(behaviour, session)}):", *failed]
+        pytest.fail("\n  ".join(lines) + f"\nrepeat it: {_command(item, behaviour)}", pytrace=False)
+
+
+def _in_words(behaviour: str, session: "Session") -> str:
+    return f"{behaviour}, {session.n} replicas, seed {session.scenario.seed}"
+
+
+def _command(item: pytest.Item, behaviour: str) -> str:
+    """Return the command that runs this test alone, with the same events."""
+    config = item.config
+    place = os.path.relpath(item.path, config.invocation_params.dir)
+    _, _, name = item.nodeid.partition("::")
+    words = ["pytest", f"{place}::{name}"]
+    if config.stash.get(chosen_attacks, None) is not None:
+        words.append(f"--byzantine={behaviour if behaviour != HONEST else config.stash[chosen_attacks][0]}")
+    words.append(f"--byzantine-seed={_seed(item)}")
+    if config.getoption("byzantine_runner") != "simulated":
+        words.append(f"--byzantine-runner={config.getoption('byzantine_runner')}")
+    return shlex.join(words)
+
+
+# The summary.
+
+
+class Summary:
+    """Tells at the end which attacks fired in which tests. With pytest-xdist in the controlling process."""
+
+    def __init__(self, verbose: bool) -> None:
+        self._verbose = verbose
+        self._told: dict[str, dict[str, str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what a test told."""
+        told = {name: str(value) for name, value in report.user_properties if name in PROPERTIES}
+        if report.when == "teardown" and told:
+            self._told[report.nodeid] = told
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Write what was kept."""
+        if not self._told:
+            return
+        attack, _, silent, inconclusive = PROPERTIES
+        terminalreporter.section("tetrarch")
+        # In one order, whichever process was done first.
+        for name in sorted({told[attack] for told in self._told.values()}):
+            tests = {test: told for test, told in sorted(self._told.items()) if told[attack] == name}
+            never = [f"{test} ({told[silent]})" for test, told in tests.items() if silent in told]
+            if name != HONEST:
+                fired = f"fired in {len(tests) - len(never)} of {len(tests)}"
+                terminalreporter.line(f"{name:28} {fired}", yellow=bool(never))
+                self._list(terminalreporter, "never in", never)
+            unsure = [f"{test}: {told[inconclusive]}" for test, told in tests.items() if inconclusive in told]
+            self._list(terminalreporter, "inconclusive:", unsure)
+        open_ = sum(silent in told or inconclusive in told for told in self._told.values())
+        if open_:
+            terminalreporter.line(
+                f"{open_} of {len(self._told)} are inconclusive: what never fired was not tested"
+                " (longer tests, or faults.run(ms), give it time; --byzantine-strict makes them fail)"
+            )
+
+    def _list(self, terminalreporter: pytest.TerminalReporter, what: str, lines: list[str]) -> None:
+        shown = lines if self._verbose else lines[:LISTED]
+        for line in shown:
+            terminalreporter.line(f"    {what} {line}")
+        if len(lines) > len(shown):
+            terminalreporter.line(f"    and in {len(lines) - len(shown)} more (-v lists all)")

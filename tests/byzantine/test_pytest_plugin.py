@@ -1,0 +1,347 @@
+"""The pytest plugin: a project of a user's own, run with and without attacks, by another pytest."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+# Loaded here, and so not again by every project: the store's library may be loaded once in a process.
+from byzantine.scenario import Scenario
+from byzantine.simulation.session import Session
+
+pytest_plugins = ("pytester",)
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "auction"
+
+VOTING = '''
+from ledger.application import Invalid
+
+class Voting:
+    """Counts votes."""
+
+    def __init__(self, parameters):
+        self.options = parameters.get("options", "yes no").split()
+
+    def check(self, payload):
+        if payload.decode() not in self.options:
+            raise Invalid("there is no such option")
+
+    def execute(self, context, payload, state):
+        votes = int(state.get(payload) or b"0") + 1
+        state.put(payload, b"%d" % votes)
+        return b"%d" % votes
+
+    def query(self, question, state):
+        return state.get(question) or b"0"
+'''
+
+HASTY = VOTING.replace(
+    "return b", "import random\n        return b'%d' % random.getrandbits(60)\n        return b"
+)
+UNORDERED = VOTING.replace(
+    'return b"%d" % votes',
+    'return " ".join({f"{name} {votes}" for name in "abcdefgh"}).encode().join([b\'"\'] * 2)',
+)
+
+TEST = """
+def test_votes_are_counted(client):
+    for number in range(6):
+        receipt = client.submit(b"yes")
+    assert receipt.value == 6
+    assert client.query(b"yes", min_height=receipt.height).value == 6
+"""
+
+ANY_RESULT = """
+import contextlib
+import tetrarch
+
+def test_votes_are_sent(client):
+    with contextlib.suppress(tetrarch.OutcomeUnknown):
+        client.submit(b"yes", timeout=5)
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A project with an application and one test."""
+    pytester.makeini("[pytest]\ntetrarch_application = voting:Voting\nfilterwarnings = error\n")
+    pytester.makepyfile(voting=VOTING, test_voting=TEST)
+    return pytester
+
+
+def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return project.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+
+
+# Without attacks.
+
+
+def test_tests_run_on_an_honest_network(project: pytest.Pytester) -> None:
+    result = run(project, "-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_votes_are_counted PASSED*"])
+    result.stdout.no_fnmatch_line("*= tetrarch =*")
+
+
+def test_the_marker_says_what_the_network_is(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_voting="""
+        import pytest, tetrarch
+        from voting import Voting
+
+        @pytest.mark.tetrarch(application=Voting, replicas=7, seed=3, parameters={"options": "left right"})
+        def test_options(network, client, audit):
+            assert (network.n, network.f, network.scenario.seed) == (7, 2, 3)
+            assert client.submit(b"left").value == 1
+            with pytest.raises(tetrarch.Rejected):
+                client.submit(b"yes")
+            assert {finding.verdict for finding in audit()} == {"pass"}
+
+        @pytest.mark.tetrarch(application="kv")
+        def test_kv(client, faults):
+            faults.crash(1)
+            assert client.submit({"op": "put", "key": "a", "value": "1"}).value is True
+        """
+    )
+    run(project).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("marker", "what"),
+    [
+        ("replicas=3", "*replicas*>= 4*"),
+        ("size=4", "*unknown: size*"),
+        ("application='nowhere:Voting'", "*nowhere*cannot be imported*"),
+    ],
+)
+def test_a_marker_that_cannot_be_is_an_error(project: pytest.Pytester, marker: str, what: str) -> None:
+    project.makepyfile(
+        test_voting=f"import pytest\n\n@pytest.mark.tetrarch({marker})\ndef test_it(client):\n    pass\n"
+    )
+    result = run(project)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*no network can be made for this test: {what}"])
+
+
+@pytest.mark.parametrize("application", [HASTY, UNORDERED], ids=["random", "a set's order"])
+def test_an_application_that_is_not_deterministic_is_caught(
+    project: pytest.Pytester, application: str
+) -> None:
+    project.makepyfile(voting=application, test_voting=ANY_RESULT)
+    result = run(project, "--byzantine-seed=7")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of test_votes_are_sent*",
+            "the audit of the network failed (honest, 4 replicas, seed 7):",
+            "repeat it: pytest test_voting.py::test_votes_are_sent --byzantine-seed=7",
+        ]
+    )
+
+
+def test_a_test_that_fails_is_judged_as_well(project: pytest.Pytester) -> None:
+    project.makepyfile(voting=HASTY, test_voting=ANY_RESULT + "    assert False\n")
+    result = run(project, "--byzantine-seed=7")
+    result.assert_outcomes(failed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*= FAILURES =*",
+            "honest, 4 replicas, seed 7; repeat it: pytest *::test_votes_are_sent --byzantine-seed=7",
+        ]
+    )
+
+
+def test_researchers_run_scenarios_of_their_own(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_scenarios="""
+        from byzantine.attacks.catalogue import find_attack
+
+        def test_scenarios(simulator):
+            scenario = find_attack("equivocate").scenario(4, 1)
+            assert simulator.simulate(scenario).failed == ()
+            network = simulator.make(scenario)
+            for number in range(6):
+                network.client().submit({"op": "put", "key": "a", "value": str(number)})
+            assert network.fired["equivocate"] > 0
+        """
+    )
+    run(project, "-k", "scenarios").assert_outcomes(passed=1)
+
+
+# With attacks.
+
+
+def test_each_test_runs_honestly_and_beside_each_attack(project: pytest.Pytester) -> None:
+    result = run(project, "--byzantine=equivocate,censor", "-v")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(
+        [
+            *(f"*test_votes_are_counted[[]{name}[]] PASSED*" for name in ("honest", "equivocate", "censor")),
+            "*= tetrarch =*",
+            "censor * fired in 1 of 1",
+            "equivocate * fired in 1 of 1",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*inconclusive*")
+
+
+def test_a_group_can_be_named_and_tests_chosen(project: pytest.Pytester) -> None:
+    result = run(project, "--byzantine=group:primary", "--collect-only", "-q", "-k", "honest or censor")
+    assert [line for line in result.outlines if "::" in line] == [
+        "test_voting.py::test_votes_are_counted[honest]",
+        "test_voting.py::test_votes_are_counted[censor]",
+    ]
+
+
+def test_other_tests_run_once(project: pytest.Pytester) -> None:
+    project.makepyfile(test_other="def test_other():\n    pass\n")
+    run(project, "--byzantine", "-k", "other").assert_outcomes(passed=1)
+
+
+def test_fixtures_of_the_projects_own_with_these_names_are_left_alone(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_other="""
+        import pytest
+
+        @pytest.fixture
+        def client():
+            return "a web client"
+
+        def test_other(client):
+            assert client == "a web client"
+        """
+    )
+    run(project, "--byzantine", "-k", "other").assert_outcomes(passed=1)
+
+
+IDLE = "def test_idle(network):\n    pass\n"
+
+
+def test_an_attack_that_never_fired_is_told(project: pytest.Pytester) -> None:
+    project.makepyfile(test_voting=IDLE)
+    result = run(project, "--byzantine=wrong-digest")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "wrong-digest * fired in 0 of 1",
+            "*never in test_voting.py::test_idle[[]wrong-digest[]] (wrong-digest)",
+            "1 of 2 are inconclusive*",
+        ]
+    )
+
+
+def test_an_attack_that_never_fired_fails_where_one_is_strict(project: pytest.Pytester) -> None:
+    project.makepyfile(test_voting=IDLE)
+    result = run(project, "--byzantine=wrong-digest", "--byzantine-strict")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*outcome: wrong-digest never fired, so the test says nothing about it",
+            "repeat it: pytest 'test_voting.py::test_idle[[]wrong-digest[]]' --byzantine=wrong-digest"
+            " --byzantine-seed=0",
+        ]
+    )
+
+
+def test_the_command_that_is_told_repeats_the_failure(project: pytest.Pytester) -> None:
+    project.makepyfile(voting=HASTY, test_voting=ANY_RESULT)
+    said = run(project, "--byzantine=censor", "-k", "censor").outlines
+    command = next(line for line in said if line.startswith("repeat it: pytest "))
+    arguments = command.removeprefix("repeat it: pytest ").replace("'", "").split()
+    run(project, *arguments).assert_outcomes(passed=1, errors=1)
+
+
+def test_tests_can_be_spread_over_processes(project: pytest.Pytester) -> None:
+    project.makepyfile(test_idle=IDLE)
+    result = project.runpytest_subprocess("--byzantine=censor", "-n", "2")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(
+        ["censor * fired in 1 of 2", "*never in test_idle.py::test_idle[[]censor[]] (censor)"]
+    )
+
+
+# Options.
+
+
+@pytest.mark.parametrize(
+    ("option", "what"),
+    [
+        ("--byzantine=equivocat", "*no attack called 'equivocat'; did you mean equivocate*"),
+        ("--byzantine=group:primry", "*no group 'primry': *primary*"),
+        ("--byzantine=,", "*names no attack*"),
+        ("--byzantine-seed=-1", "*--byzantine-seed: from 0*"),
+    ],
+)
+def test_what_is_unknown_is_a_usage_error(project: pytest.Pytester, option: str, what: str) -> None:
+    result = run(project, option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([what])
+
+
+def test_networks_of_real_processes_are_refused_where_there_are_none(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "byzantine.runners.processes", None)
+    result = run(project, "--byzantine-runner=processes")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*simulated networks only*"])
+
+
+def test_another_runner_opens_networks_by_the_same_scenario(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def open_session(scenario: Scenario) -> Session:
+        opened.append(scenario)
+        return Session(scenario)
+
+    runner = ModuleType("byzantine.runners.processes")
+    monkeypatch.setattr(runner, "open_session", open_session, raising=False)
+    monkeypatch.setitem(sys.modules, runner.__name__, runner)
+    run(project, "--byzantine-runner=processes", "--byzantine-seed=5").assert_outcomes(passed=1)
+    assert [(each.application, each.seed) for each in opened] == [("voting:Voting", 5)]
+
+
+def test_a_path_taken_for_a_name_is_told(project: pytest.Pytester) -> None:
+    result = run(project, "--byzantine", "test_voting.py")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*test_voting.py is a path: write --byzantine=all*"])
+
+
+def test_help_has_a_group_of_its_own(project: pytest.Pytester) -> None:
+    result = run(project, "--help")
+    result.stdout.fnmatch_lines(
+        ["tetrarch*:", "*--byzantine=*NAMES*", "*--byzantine-strict*", "*tetrarch_application*"]
+    )
+
+
+# What it costs others.
+
+COSTS = """
+import sys
+import byzantine.pytest_plugin
+ours = ("crypto", "consensus", "pbft", "ledger", "network", "tetrarch", "msgspec", "nacl", "rocksdict")
+print([name for name in sys.modules if name.partition(".")[0] in ours])
+"""
+
+
+def test_who_runs_other_tests_pays_for_one_file() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", COSTS], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert loaded.strip() == "[]"
+
+
+# The example.
+
+
+def test_the_example_passes_honestly_and_beside_an_attack(pytester: pytest.Pytester) -> None:
+    for file in EXAMPLE.iterdir():
+        if file.is_file():
+            (pytester.path / file.name).write_bytes(file.read_bytes())
+    result = run(pytester, "--byzantine=exclude")
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(["exclude * fired in 4 of 4"])
