@@ -53,6 +53,13 @@ def outcome(expect: Expect) -> str:
         said.append(f"everybody converges within {expect.live_within_ms / 1000:g} s of healing")
     if expect.view != "any":
         said.append("view 0 is kept" if expect.view == "kept" else "the view is changed")
+    if expect.views is not None:
+        least, most = expect.views
+        said.append(
+            f"the highest view is {least}" if least == most else f"the highest view is {least} to {most}"
+        )
+    if expect.convicted:
+        said.append("the stores of the honest together convict the liars")
     if expect.evidence:
         said.append("evidence is held against the liar")
     elif expect.no_evidence:
