@@ -8,7 +8,7 @@ from random import Random
 
 from byzantine.attacks.attack import attack
 from byzantine.attacks.stage import backup, liar, lie, staged, work
-from byzantine.scenario import Cut, Expect, Links, Mend, Scenario, Step
+from byzantine.scenario import Cut, Expect, Links, Mend, Scenario, Step, Submit
 
 GROUP = "network"
 DATAGRAMS = "Castro and Liskov 1999, 2"
@@ -224,8 +224,12 @@ def malleate(n: int, seed: int) -> Scenario:
     """Refused, and nobody is accused of having signed twice."""
     refused = ("engine message: bad signature", "bodies: bad_signature")
     expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, refused=refused)
-    liars = liar(backup(n, seed), "malleate")
-    return staged("malleate", n, seed, liars, expect=expect, signatures="ed25519")
+    member = backup(n, seed)
+    # What comes to the liar alone comes to all others from the liar first, and changed.
+    steps = (*work(seed), *(Submit(at_ms=at_ms, to=(member,)) for at_ms in range(90, 700, 120)))
+    return staged(
+        "malleate", n, seed, liar(member, "malleate"), steps=steps, expect=expect, signatures="ed25519"
+    )
 
 
 @attack(
