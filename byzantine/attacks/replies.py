@@ -78,14 +78,14 @@ def deny_execution(n: int, seed: int) -> Scenario:
     "stale-read",
     50,
     GROUP,
-    does="A member answers reads with old values, whose proofs and attestations are true.",
+    does="f members answer reads with old values, whose proofs and attestations are true.",
     attacks="X",
     rule="A read names the height that its client has seen; an older header is no answer (rule 19).",
     source="Castro and Liskov 2002, 5.1.3; design",
 )
 def stale_read(n: int, seed: int) -> Scenario:
     """Refused; the next member is asked."""
-    return answered("stale-read", n, seed, "height")
+    return answered("stale-read", n, seed, "height", *as_many_as_fit(n, seed))
 
 
 @attack(
