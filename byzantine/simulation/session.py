@@ -25,7 +25,7 @@ from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.session_client import SessionClient
 from byzantine.simulation.steps import do
 from byzantine.simulation.virtual_loop import VirtualLoop
-from byzantine.simulation.world import World
+from byzantine.simulation.world import CLEAN, World
 from byzantine.verdicts import Finding, Verdict
 from crypto.batch import Millis
 from ledger.application import SHIPPED, load_application
@@ -54,6 +54,8 @@ class Session:
         require_consistent(scenario)
         # At once, and not at each replica's start: what is wrong with it is no replica's fault.
         load_application(scenario.application, scenario.parameters)
+        self.behaviours = _staged(scenario)
+        """What must fire, or links must do, for the attack to have happened."""
         self.scenario = _without_work(scenario)
         self.world = World(self.scenario, recorder)
         self._elsewhere = elsewhere
@@ -64,7 +66,7 @@ class Session:
         self.faults = Faults(self.world, self.run)
         for step in self.scenario.steps:
             self.world.scheduler.at(step.at_ms * MILLISECOND, do, self.world, step)
-        if self.scenario.steps:
+        if self.scenario.steps or self.scenario.hostile_network or self.scenario.links != CLEAN:
             self.world.scheduler.at(self.scenario.heal_at_ms * MILLISECOND, self.world.heal)
 
     def __enter__(self) -> "Session":
@@ -146,14 +148,6 @@ class Session:
         return dict(self.world.observed.fired)
 
     @property
-    def behaviours(self) -> tuple[str, ...]:
-        """Behaviours that are staged."""
-        scenario = self.scenario
-        lies = [lie for liar in scenario.liars for lie in liar.lies]
-        staged = [lie.behaviour for lie in (*lies, *scenario.hostile_clients, *scenario.hostile_network)]
-        return tuple(dict.fromkeys(staged))
-
-    @property
     def silent(self) -> tuple[str, ...]:
         """Behaviours that are staged, and did nothing so far."""
         return tuple(name for name in self.behaviours if not self.world.observed.fired[name])
@@ -227,6 +221,12 @@ class Session:
         seen.forks = [*seen.forks, *(fork for client in clients for fork in client.forks)]
         seen.unfinished = self._unfinished + seen.unfinished
         return seen
+
+
+def _staged(scenario: Scenario) -> tuple[str, ...]:
+    lies = [lie for liar in scenario.liars for lie in liar.lies]
+    lies += [*scenario.hostile_clients, *scenario.hostile_network]
+    return tuple(dict.fromkeys(scenario.expect.fired or [lie.behaviour for lie in lies]))
 
 
 def _without_work(scenario: Scenario) -> Scenario:

@@ -377,7 +377,7 @@ class World:
     def collect(self) -> None:
         """Note where everybody stands now, for the oracles."""
         observed = self.observed
-        observed.refused, observed.halted, observed.overfull = Counter(), [], []
+        observed.refused, observed.halted, observed.overfull, observed.missing = Counter(), [], [], []
         for replica in self.honest:
             if replica.heart is not None:
                 status = replica.heart.engine.status()
@@ -401,7 +401,7 @@ class World:
             observed.refused.update(client.refused_frames)
         for done in plan.LINKS_DO:
             if times := getattr(self.network.traffic, done):
-                observed.fired[done] += times
+                observed.fired[done] = times
 
     def _note_standing(self, replica: SimulatedReplica, status: Status) -> None:
         """A replica halts on a full disk, and is marked after it lost its disk: for nothing else."""

@@ -195,9 +195,18 @@ def test_a_group_can_be_named_and_tests_chosen(project: pytest.Pytester) -> None
     ]
 
 
+def test_what_no_network_bears_runs_only_where_it_is_named(project: pytest.Pytester) -> None:
+    def collected(option: str) -> str:
+        return run(project, option, "--collect-only", "-q").stdout.str()
+
+    assert "[more-than-f]" not in collected("--byzantine")
+    assert "[more-than-f]" not in collected("--byzantine=group:collusion")
+    assert "[more-than-f]" in collected("--byzantine=more-than-f")
+
+
 def test_other_tests_run_once(project: pytest.Pytester) -> None:
     project.makepyfile(test_other="def test_other():\n    pass\n")
-    run(project, "--byzantine", "-k", "other").assert_outcomes(passed=1)
+    run(project, "--byzantine=all", "test_other.py").assert_outcomes(passed=1)
 
 
 def test_fixtures_of_the_projects_own_with_these_names_are_left_alone(project: pytest.Pytester) -> None:
@@ -213,7 +222,7 @@ def test_fixtures_of_the_projects_own_with_these_names_are_left_alone(project: p
             assert client == "a web client"
         """
     )
-    run(project, "--byzantine", "-k", "other").assert_outcomes(passed=1)
+    run(project, "--byzantine=all", "test_other.py").assert_outcomes(passed=1)
 
 
 IDLE = "def test_idle(network):\n    pass\n"

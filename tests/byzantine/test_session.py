@@ -149,7 +149,9 @@ def test_faults_that_cannot_be_are_refused(session: Session, fault, what: str) -
 # What is staged.
 
 
-@pytest.mark.parametrize("name", ["equivocate", "equivocate-with-votes", "censor", "no-proposals"])
+@pytest.mark.parametrize(
+    "name", ["equivocate", "equivocate-with-votes", "censor", "one-way-cuts", "cut-primary", "lossy-links"]
+)
 @pytest.mark.parametrize("n", [4, 7])
 def test_an_attack_fires_beside_other_work_and_is_withstood(name: str, n: int) -> None:
     with Session(find_attack(name).scenario(n, 3)) as session:
