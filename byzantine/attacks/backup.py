@@ -103,7 +103,7 @@ def repeat_votes(n: int, seed: int) -> Scenario:
 def count_me_twice(n: int, seed: int) -> Scenario:
     """One view is left by those who are many. If repeats counted, both sides would decide."""
     lying = backups(n, seed)
-    expect = Expect(view="changed", no_evidence=True)
+    expect = Expect(view="changed", no_evidence=True, live_within_ms=500)
     return staged(
         "count-me-twice",
         n,
@@ -173,7 +173,7 @@ def sequence_off_by_one(n: int, seed: int) -> Scenario:
 def view_off_by_one(n: int, seed: int) -> Scenario:
     """The primary is cut off for a while, so that the next view starts with these votes at hand."""
     steps = (*work(seed), Isolate(at_ms=250, member=0), Mend(at_ms=1_300))
-    expect = Expect(view="changed", refused=("of a later view, kept for it",))
+    expect = Expect(view="changed", refused=("of a later view, kept for it",), live_within_ms=1_000)
     lying = liars(backups(n, seed), "view-off-by-one")
     return staged("view-off-by-one", n, seed, *lying, steps=steps, expect=expect)
 
@@ -190,7 +190,7 @@ def view_off_by_one(n: int, seed: int) -> Scenario:
 def old_view_votes(n: int, seed: int) -> Scenario:
     """The primary is cut off for a while: view 1 goes on among votes of view 0."""
     steps = (*work(seed, rounds=30), Isolate(at_ms=250, member=0), Mend(at_ms=1_300))
-    expect = Expect(view="changed", refused=("engine message: redundant",))
+    expect = Expect(view="changed", refused=("engine message: redundant",), live_within_ms=500)
     lying = liars(backups(n, seed), lie("view-off-by-one", by=-1), "replay-old-votes")
     return staged("old-view-votes", n, seed, *lying, steps=steps, expect=expect, heal_at_ms=2_200)
 
@@ -243,7 +243,7 @@ def early_votes(n: int, seed: int) -> Scenario:
 )
 def forget_proposals(n: int, seed: int) -> Scenario:
     """The liar leads."""
-    expect = Expect(evidence=(0,), view="changed")
+    expect = Expect(evidence=(0,), view="changed", live_within_ms=500)
     lies = lie("forget-votes", sequences=(3, 6), times=1)
     return staged("forget-proposals", n, seed, liar(0, lies), expect=expect)
 
@@ -272,7 +272,7 @@ def forget_votes(n: int, seed: int) -> Scenario:
         Mend(at_ms=1_900),
     )
     lies = lie("forget-votes", from_ms=400, times=1)
-    expect = Expect(view="changed", no_evidence=True)
+    expect = Expect(view="changed", no_evidence=True, live_within_ms=3_000)
     return staged("forget-votes", n, seed, *liars(lying, lies), steps=steps, expect=expect, heal_at_ms=2_200)
 
 
@@ -290,7 +290,7 @@ def mute_towards_one(n: int, seed: int) -> Scenario:
     lying, victim = backups(n, seed), seed % 2
     away = next(member for member in range(2, n) if member not in lying)
     steps = (*work(seed), Isolate(at_ms=200, member=away), Mend(at_ms=500))
-    expect = Expect(view="kept", no_evidence=True)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=500)
     liars_ = liars(lying, lie("mute", peers=(victim,)))
     return staged("mute-towards-one", n, seed, *liars_, steps=steps, expect=expect, tuning=PATIENT)
 
@@ -306,7 +306,7 @@ def mute_towards_one(n: int, seed: int) -> Scenario:
 )
 def silent(n: int, seed: int) -> Scenario:
     """Tolerated."""
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=3_000)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=500)
     return _voting("silent", n, seed, lie("mute", from_ms=100), expect=expect)
 
 
@@ -321,7 +321,7 @@ def silent(n: int, seed: int) -> Scenario:
 )
 def crash_and_return(n: int, seed: int) -> Scenario:
     """Tolerated."""
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=3_000)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=500)
     return _voting("crash-and-return", n, seed, lie("flap", from_ms=100, times=1, down_ms=400), expect=expect)
 
 
@@ -336,7 +336,7 @@ def crash_and_return(n: int, seed: int) -> Scenario:
 )
 def flapping(n: int, seed: int) -> Scenario:
     """Tolerated."""
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=3_000)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=500)
     return _voting("flapping", n, seed, "flap", expect=expect)
 
 
@@ -351,5 +351,5 @@ def flapping(n: int, seed: int) -> Scenario:
 )
 def flapping_primary(n: int, seed: int) -> Scenario:
     """The liar leads, and may or may not keep the view."""
-    expect = Expect(no_evidence=True)
+    expect = Expect(no_evidence=True, live_within_ms=3_000)
     return staged("flapping-primary", n, seed, liar(0, "flap"), expect=expect)

@@ -64,6 +64,8 @@ def outcome(expect: Expect) -> str:
         said.append("evidence is held against the liar")
     elif expect.no_evidence:
         said.append("nobody is accused")
+    if expect.halted:
+        said.append("who is wrong halts, and says so")
     if expect.refused:
         said.append("counted: " + ", ".join(f'"{reason}"' for reason in expect.refused))
     return "; ".join(said)

@@ -72,7 +72,7 @@ def wrong_hash_needed(n: int, seed: int) -> Scenario:
     spared = honest[-((n - 1) // 3) :]
     steps = (*work(seed, rounds=30), *(Isolate(at_ms=50, member=member) for member in spared))
     steps = (*steps, Mend(at_ms=2_000))
-    expect = Expect(no_evidence=True)
+    expect = Expect(no_evidence=True, live_within_ms=3_000)
     lied = liars(lying, "wrong-hash")
     return staged("wrong-hash-needed", n, seed, *lied, steps=steps, expect=expect, heal_at_ms=2_000)
 
@@ -136,7 +136,7 @@ def flood_attestations(n: int, seed: int) -> Scenario:
 )
 def attest_early(n: int, seed: int) -> Scenario:
     """The laggard finds what it lacks at the honest, for the liars have no more than it has."""
-    expect = Expect(view="kept", no_evidence=True)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000)
     return _lagging("attest-early", n, seed, expect=expect)
 
 
@@ -167,7 +167,7 @@ def two_attestations(n: int, seed: int) -> Scenario:
 )
 def bad_blocks(n: int, seed: int) -> Scenario:
     """Refused, however often it asks; it catches up by the honest."""
-    expect = Expect(view="kept", no_evidence=True, refused=("catch-up: wrong block",))
+    expect = Expect(view="kept", no_evidence=True, refused=("catch-up: wrong block",), live_within_ms=2_000)
     return _lagging("bad-blocks", n, seed, expect=expect)
 
 
@@ -213,7 +213,7 @@ def phantom_height(n: int, seed: int) -> Scenario:
 )
 def phantom_height_to_laggard(n: int, seed: int) -> Scenario:
     """It takes what they have, and then waits for nothing that is not there."""
-    expect = Expect(view="kept", no_evidence=True)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000)
     return _lagging("phantom-height-to-laggard", n, seed, "phantom-height", expect=expect)
 
 
@@ -244,7 +244,7 @@ def phantom_target(n: int, seed: int) -> Scenario:
 )
 def claims_need(n: int, seed: int) -> Scenario:
     """A bounded number of empty blocks comes of it."""
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000)
     return _quiet("claims-need", n, seed, expect=expect)
 
 
@@ -265,7 +265,7 @@ def vanished_certificate(n: int, seed: int) -> Scenario:
     away = tuple(Isolate(at_ms=150, member=member) for member in spared[:1])
     steps = (*work(seed, rounds=20), *away, Mend(at_ms=1_000))
     lied = liars(lying, lie("hold-certificate", from_ms=150, vanish_ms=500))
-    expect = Expect(view="changed", no_evidence=True)
+    expect = Expect(view="changed", no_evidence=True, live_within_ms=1_000)
     return staged("vanished-certificate", n, seed, *lied, steps=steps, expect=expect)
 
 
@@ -284,7 +284,7 @@ def confided_certificate(n: int, seed: int) -> Scenario:
     away = Isolate(at_ms=150, member=_laggard(n, lying))
     steps = (*work(seed, rounds=20), away, Mend(at_ms=1_400))
     lied = liars(lying, lie("hold-certificate", from_ms=150, vanish_ms=1_200, confides=1))
-    expect = Expect(view="kept", no_evidence=True)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000)
     return staged("confided-certificate", n, seed, *lied, steps=steps, expect=expect, tuning=PATIENT)
 
 
@@ -317,7 +317,7 @@ def mixed_checkpoint(n: int, seed: int) -> Scenario:
 )
 def mixed_commits(n: int, seed: int) -> Scenario:
     """Refused."""
-    expect = Expect(view="kept", no_evidence=True, refused=("catch-up: wrong block",))
+    expect = Expect(view="kept", no_evidence=True, refused=("catch-up: wrong block",), live_within_ms=2_000)
     return _lagging("mixed-commits", n, seed, expect=expect)
 
 
@@ -350,5 +350,5 @@ def rewritten_chain(n: int, seed: int) -> Scenario:
     """Refused from the first block on."""
     lying = backups(n, seed)
     lost = Disk(at_ms=500, member=_laggard(n, lying), what="lose")
-    expect = Expect(view="kept", no_evidence=True, refused=("catch-up: wrong block",))
+    expect = Expect(view="kept", no_evidence=True, refused=("catch-up: wrong block",), live_within_ms=2_000)
     return _lagging("rewritten-chain", n, seed, expect=expect, more=(lost,))

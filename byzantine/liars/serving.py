@@ -183,7 +183,7 @@ class SlowServing(Serving):
 class EndlessQuestions(Behaviour):
     """Asks everybody for the whole chain and for bodies that do not exist, over and over again."""
 
-    speaks_every_ms = 20
+    speaks_every_ms = 200
 
     def speak(self) -> None:
         """Many times at once."""

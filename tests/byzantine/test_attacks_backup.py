@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from byzantine.attacks.attack import ATTACKS, find_attack
-from byzantine.attacks.backup import GROUP
+from byzantine.attacks.catalogue import ATTACKS, find_attack
 from byzantine.liars.backup import invented
 from byzantine.liars.liar import Outgoing
 from byzantine.runners.simulated import simulate
@@ -18,7 +17,7 @@ from ledger.keyvalue import Family
 from pbft.messages import Commit, Prepare, View, kinds
 from tetrarch.wire import EngineMessage
 
-NAMES = [name for name, each in ATTACKS.items() if each.group == GROUP]
+NAMES = [name for name, each in ATTACKS.items() if each.group == "backup"]
 VOTE = Prepare(View(3), Height(5), ZERO_DIGEST)
 
 
@@ -27,6 +26,10 @@ VOTE = Prepare(View(3), Height(5), ZERO_DIGEST)
 @pytest.mark.parametrize("name", NAMES)
 def test_an_attack_comes_to_its_stated_outcome(name: str, n: int, seed: int) -> None:
     assert simulate(find_attack(name).scenario(n, seed)).failed == ()
+
+
+def test_the_group_covers_its_entries_of_the_catalogue() -> None:
+    assert {find_attack(name).number for name in NAMES} == set(range(17, 27))
 
 
 def said(name: str, vote: Any = VOTE) -> tuple[World, list[Envelope]]:

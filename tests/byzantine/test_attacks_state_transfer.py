@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from byzantine.attacks.attack import ATTACKS, find_attack
-from byzantine.attacks.state_transfer import GROUP
+from byzantine.attacks.catalogue import ATTACKS, find_attack
 from byzantine.runners.simulated import simulate
 from byzantine.simulation.replica import block_hash_at
 from byzantine.simulation.world import World
@@ -23,7 +22,7 @@ from pbft.messages import Stable
 from tetrarch.node.certified import BlockJudge
 from tetrarch.wire import Range
 
-NAMES = [name for name, each in ATTACKS.items() if each.group == GROUP]
+NAMES = [name for name, each in ATTACKS.items() if each.group == "state-transfer"]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -31,6 +30,10 @@ NAMES = [name for name, each in ATTACKS.items() if each.group == GROUP]
 @pytest.mark.parametrize("name", NAMES)
 def test_an_attack_comes_to_its_stated_outcome(name: str, n: int, seed: int) -> None:
     assert simulate(find_attack(name).scenario(n, seed)).failed == ()
+
+
+def test_the_group_covers_its_entries_of_the_catalogue() -> None:
+    assert {find_attack(name).number for name in NAMES} == set(range(39, 49))
 
 
 def played(name: str, n: int = 4, seed: int = 0) -> World:
