@@ -3,7 +3,7 @@
 
 from byzantine.attacks.attack import attack
 from byzantine.attacks.stage import liar, lie, staged, work
-from byzantine.attacks.view_change import QUICK
+from byzantine.attacks.view_change import QUICK, SOON
 from byzantine.scenario import Expect, Mend, Partition, Scenario
 
 GROUP = "collusion"
@@ -39,7 +39,7 @@ def cut_leader(n: int, seed: int) -> Scenario:
 
 
 def _cut(name: str, n: int, seed: int, *, leading: bool) -> Scenario:
-    expect = Expect(view="changed", no_evidence=True, live_within_ms=20_000)
+    expect = Expect(view="changed", no_evidence=True, live_within_ms=5_000)
     lies = (lie("cut-primary", from_ms=150, leading=leading),)
     return staged(
         name,
@@ -66,7 +66,7 @@ def consecutive_primaries(n: int, seed: int) -> Scenario:
     """Member f leads in view f. At n = 4 it is one member, at n = 7 two."""
     f = (n - 1) // 3
     liars = [liar(member, lie("stall-as-primary", from_ms=150)) for member in range(f)]
-    expect = Expect(views=(f, f), no_evidence=True)
+    expect = Expect(live_within_ms=SOON, views=(f, f), no_evidence=True)
     return staged(
         "consecutive-primaries",
         n,
@@ -93,7 +93,7 @@ def consecutive_splits(n: int, seed: int) -> Scenario:
     """What f+1 do in `more-than-f`, f do in vain."""
     f = (n - 1) // 3
     liars = [liar(member, lie("split-decisions", from_ms=150)) for member in range(f)]
-    expect = Expect(view="changed", evidence=(0,))
+    expect = Expect(live_within_ms=SOON, views=(f, f), evidence=(0,))
     return staged(
         "consecutive-splits",
         n,

@@ -2,7 +2,7 @@
 
 from byzantine.attacks.attack import attack
 from byzantine.attacks.stage import liar, lie, staged, work
-from byzantine.attacks.view_change import GROUP, PBFT, QUICK, UNCUT, left_by_liar
+from byzantine.attacks.view_change import GROUP, PBFT, QUICK, SOON, UNCUT, left_by_liar
 from byzantine.scenario import Cut, Expect, Isolate, Lie, Mend, Scenario, Tunes
 
 
@@ -22,8 +22,10 @@ def started_by_liar(name: str, n: int, seed: int, *lies: Lie | str, expect: Expe
     )
 
 
-NEXT = Expect(views=(2, 2), no_evidence=True, refused=("engine message: malformed",))
-NEXT_FORGED = Expect(views=(2, 2), no_evidence=True, refused=("engine message: bad signature",))
+NEXT = Expect(live_within_ms=SOON, views=(2, 2), no_evidence=True, refused=("engine message: malformed",))
+NEXT_FORGED = Expect(
+    live_within_ms=SOON, views=(2, 2), no_evidence=True, refused=("engine message: bad signature",)
+)
 
 
 @attack(
@@ -134,7 +136,9 @@ def outdated_change(n: int, seed: int) -> Scenario:
         seed,
         liar(2, "outdated-change"),
         steps=steps,
-        expect=Expect(views=(3, 3), no_evidence=True, refused=("engine message: malformed",)),
+        expect=Expect(
+            live_within_ms=SOON, views=(3, 3), no_evidence=True, refused=("engine message: malformed",)
+        ),
         tuning=QUICK,
         heal_at_ms=2_000,
     )
@@ -167,7 +171,7 @@ def two_new_views(n: int, seed: int) -> Scenario:
         seed,
         liar(1, "two-new-views", *private),
         steps=(*work(seed, rounds=20), *cuts, Mend(at_ms=800)),
-        expect=Expect(view="changed", evidence=(1,)),
+        expect=Expect(live_within_ms=SOON, views=(2, 2), evidence=(1,)),
         tuning=Tunes(batch_target=2, request_timeout_ms=400),
         checkpoint_interval=UNCUT,
         heal_at_ms=1_800,
@@ -185,7 +189,7 @@ def two_new_views(n: int, seed: int) -> Scenario:
 )
 def withhold_new_view(n: int, seed: int) -> Scenario:
     """View 2 starts."""
-    expect = Expect(views=(2, 2), no_evidence=True)
+    expect = Expect(live_within_ms=SOON, views=(2, 2), no_evidence=True)
     return started_by_liar("withhold-new-view", n, seed, "withhold-new-view", expect=expect)
 
 
@@ -201,7 +205,7 @@ def withhold_new_view(n: int, seed: int) -> Scenario:
 def partial_new_view(n: int, seed: int) -> Scenario:
     """Member 2 has it, and passes it on, or the next view comes."""
     others = tuple(member for member in range(n) if member not in (1, 2))
-    expect = Expect(views=(1, 2), no_evidence=True)
+    expect = Expect(live_within_ms=SOON, views=(1, 2), no_evidence=True)
     lies = lie("withhold-new-view", peers=others)
     return started_by_liar("partial-new-view", n, seed, lies, expect=expect)
 
@@ -245,5 +249,7 @@ def unsigned_proposals(n: int, seed: int) -> Scenario:
 )
 def reencoded_proof(n: int, seed: int) -> Scenario:
     """Refused, and the view is left without the liar."""
-    expect = Expect(view="changed", no_evidence=True, refused=("engine message: malformed",))
+    expect = Expect(
+        live_within_ms=SOON, views=(1, 1), no_evidence=True, refused=("engine message: malformed",)
+    )
     return left_by_liar("reencoded-proof", n, seed, "reencoded-proof", expect=expect)

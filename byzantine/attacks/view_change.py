@@ -13,6 +13,9 @@ UNCUT = 64
 QUICK = Tunes(batch_target=2, request_timeout_ms=200)
 """Views are left soon."""
 
+SOON = 3_000
+"""A timeout or two: everybody converges so fast, in ms, since no more views fail."""
+
 
 def left_by_liar(
     name: str, n: int, seed: int, *lies: Lie | str, expect: Expect, checkpoint_interval: int = UNCUT
@@ -38,8 +41,10 @@ def left_by_liar(
     )
 
 
-REFUSED = Expect(view="changed", no_evidence=True, refused=("engine message: malformed",))
-FORGED = Expect(view="changed", no_evidence=True, refused=("engine message: bad signature",))
+REFUSED = Expect(live_within_ms=SOON, views=(1, 1), no_evidence=True, refused=("engine message: malformed",))
+FORGED = Expect(
+    live_within_ms=SOON, views=(1, 1), no_evidence=True, refused=("engine message: bad signature",)
+)
 
 
 @attack(
@@ -123,7 +128,7 @@ def hide_prepared(n: int, seed: int) -> Scenario:
     )
     only = lie("commits-to-primary", from_ms=150, to_ms=400)
     liars = [liar(member, "hide-prepared", only) for member in range(n - f, n)]
-    expect = Expect(view="changed", convicted=tuple(range(n - f, n)))
+    expect = Expect(live_within_ms=SOON, views=(1, 2), convicted=tuple(range(n - f, n)))
     return staged(
         "hide-prepared",
         n,
@@ -148,7 +153,7 @@ def hide_prepared(n: int, seed: int) -> Scenario:
 )
 def hide_checkpoint(n: int, seed: int) -> Scenario:
     """Tolerated: others show theirs."""
-    expect = Expect(view="changed", no_evidence=True)
+    expect = Expect(live_within_ms=SOON, views=(1, 1), no_evidence=True)
     return left_by_liar("hide-checkpoint", n, seed, "hide-prepared", expect=expect, checkpoint_interval=4)
 
 
@@ -179,7 +184,7 @@ def outdated_proof(n: int, seed: int) -> Scenario:
         seed,
         liars,
         steps=steps,
-        expect=Expect(views=(2, 4), no_evidence=True),
+        expect=Expect(live_within_ms=SOON, views=(2, 4), no_evidence=True),
         tuning=QUICK,
         checkpoint_interval=UNCUT,
         heal_at_ms=2_400,
@@ -197,7 +202,7 @@ def outdated_proof(n: int, seed: int) -> Scenario:
 )
 def equivocate_view_change(n: int, seed: int) -> Scenario:
     """Evidence, in the same view change."""
-    expect = Expect(view="changed", evidence=(0,))
+    expect = Expect(live_within_ms=SOON, views=(1, 1), evidence=(0,))
     return left_by_liar("equivocate-view-change", n, seed, "equivocate-view-change", expect=expect)
 
 
@@ -212,7 +217,9 @@ def equivocate_view_change(n: int, seed: int) -> Scenario:
 )
 def huge_view(n: int, seed: int) -> Scenario:
     """Nobody follows."""
-    expect = Expect(view="kept", no_evidence=True, refused=("engine message: malformed",))
+    expect = Expect(
+        live_within_ms=SOON, view="kept", no_evidence=True, refused=("engine message: malformed",)
+    )
     return staged("huge-view", n, seed, liar(backup(n, seed), "huge-view"), expect=expect)
 
 
@@ -228,7 +235,9 @@ def huge_view(n: int, seed: int) -> Scenario:
 def huge_view_in_change(n: int, seed: int) -> Scenario:
     """The next view starts."""
     lies = (lie("no-proposals", from_ms=150), lie("huge-view"))
-    expect = Expect(views=(1, 1), no_evidence=True, refused=("engine message: malformed",))
+    expect = Expect(
+        live_within_ms=SOON, views=(1, 1), no_evidence=True, refused=("engine message: malformed",)
+    )
     return staged("huge-view-in-change", n, seed, liar(0, *lies), expect=expect, tuning=QUICK)
 
 
@@ -236,7 +245,7 @@ def huge_view_in_change(n: int, seed: int) -> Scenario:
     "spam-changes",
     32,
     GROUP,
-    does="f members suspect the present view and those after it, and change to these, a hundred times a second.",
+    does="f members suspect the present view and those after it, and change to these, fifty times a second.",
     attacks="L, R",
     rule="To leave a view takes f+1 suspicions, to join a later one f+1 VIEW-CHANGEs; the latest of each member"
     " counts (rules 10 and 29).",
@@ -246,7 +255,9 @@ def spam_changes(n: int, seed: int) -> Scenario:
     """The view is kept. The last f members lie."""
     f = (n - 1) // 3
     liars = [liar(member, "spam-changes") for member in range(n - f, n)]
-    expect = Expect(view="kept", no_evidence=True, refused=("said before", "of an earlier view"))
+    expect = Expect(
+        live_within_ms=SOON, view="kept", no_evidence=True, refused=("said before", "of an earlier view")
+    )
     return staged("spam-changes", n, seed, *liars, expect=expect)
 
 
@@ -260,14 +271,15 @@ def spam_changes(n: int, seed: int) -> Scenario:
     source=f"{PBFT}, 4.4; ByzzFuzz 2023",
 )
 def replay_changes(n: int, seed: int) -> Scenario:
-    """Views are left twice, for members that are cut off, and not again."""
+    """Views are left twice, for members that are cut off. It may happen once more, as without the liar: view 2 needs
+    member 0 for its quorum, which is still catching up."""
     steps = (
         *work(seed, rounds=30),
         Isolate(at_ms=150, member=0),
         Mend(at_ms=900),
         Isolate(at_ms=1_000, member=1),
     )
-    expect = Expect(views=(2, 2), no_evidence=True, refused=("of an earlier view",))
+    expect = Expect(live_within_ms=SOON, views=(2, 3), no_evidence=True, refused=("of an earlier view",))
     return staged(
         "replay-changes",
         n,

@@ -19,7 +19,9 @@ from crypto.roster import MemberId
 from crypto.signed import Envelope
 from pbft.messages import (
     MAX_VIEW,
+    NEW_VIEW,
     SUSPECT,
+    VIEW_CHANGE,
     Commit,
     NewView,
     Prepare,
@@ -36,6 +38,9 @@ from tetrarch.wire import EngineMessage, Frame
 
 BEYOND_ALL_VIEWS = View(2**63 - 1)
 """A number that no view may have."""
+
+REPLAYED = 12
+"""Old messages that are shown again at a time."""
 
 
 class Changing(Behaviour):
@@ -287,16 +292,16 @@ class HugeView(Behaviour):
 
 @behaviour("spam-changes")
 class SpamChanges(Behaviour):
-    """Suspects the present view and the next ones, and changes to the next ones, a hundred times a second."""
+    """Suspects the present view and the next ones, and changes to the next ones, fifty times a second."""
 
-    speaks_every_ms = 10
+    speaks_every_ms = 20
 
     def speak(self) -> None:
         """All of it to everybody."""
         if not self.may_fire():
             return
         self.fire()
-        for ahead in range(5):
+        for ahead in range(3):
             suspicion = Suspect(View(self.hand.view + ahead), self.hand.executed)
             change = ViewChange(View(self.hand.view + ahead + 1), Height(0), None, ())
             self.hand.tell(self.hand.others, self.hand.sign(suspicion))
@@ -306,7 +311,7 @@ class SpamChanges(Behaviour):
 @behaviour("replay-changes")
 class ReplayChanges(Behaviour):
     """Shows again and again, and to everybody, what all members said when views were left that are long gone:
-    SUSPECTs, VIEW-CHANGEs and NEW-VIEWs."""
+    SUSPECTs, VIEW-CHANGEs and NEW-VIEWs. At most `REPLAYED` of them at a time, drawn by chance."""
 
     speaks_every_ms = 60
 
@@ -315,10 +320,17 @@ class ReplayChanges(Behaviour):
         status: Status | None = self.hand.status
         if status is None or status.view == 0 or not status.active or not self.may_fire():
             return
-        self.fire()
-        for envelope in list(self.hand.memory.said):
-            message = kinds.decode(envelope)
-            left = isinstance(message, Suspect) and message.view < status.view
-            begun = isinstance(message, ViewChange | NewView) and message.view <= status.view
-            if left or begun:
-                self.hand.tell([to for to in self.hand.others if to != envelope.signer], envelope)
+        old = [envelope for envelope in self.hand.memory.said if _is_over(envelope, status.view)]
+        for envelope in self.random.sample(old, min(len(old), REPLAYED)):
+            self.fire()
+            self.hand.tell([to for to in self.hand.others if to != envelope.signer], envelope)
+
+
+def _is_over(envelope: Envelope, view: int) -> bool:
+    """Whether this was said to leave or to start a view that was reached long ago."""
+    if envelope.kind not in (SUSPECT, VIEW_CHANGE, NEW_VIEW):
+        return False
+    message = kinds.decode(envelope)
+    if isinstance(message, Suspect):
+        return message.view < view
+    return isinstance(message, ViewChange | NewView) and message.view <= view
