@@ -115,6 +115,7 @@ class ReplicaProcess:
         self._child, self.exit_code = child, None
         pid = Pid.of(child.pid)
         if pid is None:
+            self.exit_code = child.wait()
             raise OSError(f"{self.name} ended at once: {self.last_words()}")
         write_pid(self.directory, pid)
         return pid

@@ -17,6 +17,7 @@ from byzantine.scenario import Crash, Disk, Expect, Scenario, require_consistent
 from byzantine.scenario_file import UnusableFile
 from byzantine.trace import fingerprint
 from byzantine.verdicts import Result, Verdict
+from tests.byzantine.runs import short_scenario
 
 SEEDS = range(24)
 
@@ -83,8 +84,8 @@ def test_all_cores_give_the_same_results_as_one() -> None:
 
 
 def failing() -> Scenario:
-    """A schedule that cannot converge in the time it is given once a certain replica has crashed."""
-    scenario = random_scenario(3, liars=False)
+    """A schedule that cannot converge in the time it is given, since a replica is down when faults end."""
+    scenario = short_scenario(3)
     steps = (*scenario.steps, Crash(at_ms=scenario.heal_at_ms, member=2))
     return structs.replace(scenario, steps=steps, expect=Expect(live_within_ms=1))
 
@@ -92,7 +93,7 @@ def failing() -> Scenario:
 def test_shrinking_keeps_the_failure_and_little_else() -> None:
     scenario = failing()
     first = judged(scenario)
-    assert [finding.oracle for finding in first.failed] == ["liveness"]
+    assert "liveness" in {finding.oracle for finding in first.failed}
     shrunk = shrink(scenario, same_failure(judged, first), max_runs=200)
     assert shrunk.scenario.events < scenario.events
     assert shrunk.scenario.events <= 3
