@@ -112,7 +112,7 @@ def lie(settings: NodeSettings, lies: Sequence[Lie], options: argparse.Namespace
         elif not options.wait:
             surroundings.began_ms = time.monotonic_ns() // 1_000_000
         network = lying_network(hand, surroundings)
-        return run_node(settings, Parts(lambda engine: LyingEngine(engine, hand), network=network))
+        return run_node(settings, Parts(lambda engine: LyingEngine(engine, hand), hand.application, network))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

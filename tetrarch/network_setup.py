@@ -101,6 +101,8 @@ class NetworkPlan(Struct, frozen=True):
     """Allow a single replica, which tolerates no fault."""
     checkpoint_interval: int | None = None
     """Blocks between checkpoints; `None`: the longest that suits so many replicas."""
+    largest_batch: int | None = None
+    """Transactions in a block at most; `None`: what a genesis says where nothing is said."""
     password_file: Path | None = None
     """Encrypt the signing keys with this file's password; `None`: plain, for networks on one machine."""
 
@@ -218,6 +220,7 @@ def _write(
         _write_identity(directory, _name(host, place), host, password)
         for place, host in enumerate(plan.hosts)
     ]
+    more = {} if plan.largest_batch is None else {"max_batch_transactions": plan.largest_batch}
     genesis = _with_interval(
         Genesis(
             format=FORMAT,
@@ -228,6 +231,7 @@ def _write(
             members=tuple(members),
             testing=plan.testing,
             parameters=tuple(sorted(parameters.items())),
+            **more,
         ),
         INTERVALS if plan.checkpoint_interval is None else (plan.checkpoint_interval,),
     )

@@ -38,6 +38,8 @@ class SplitDecisions(Proposing):
     """Whoever of the colluders leads shows one half of all others another batch than the other half, and each
     colluder sends each half PREPARE and COMMIT for what that half was shown."""
 
+    plots = True
+
     def __init__(self, hand: Hand, lie: Lie) -> None:
         super().__init__(hand, lie)
         hand.memory.colluders.add(int(hand.member))

@@ -105,6 +105,8 @@ class Behaviour:
     """Whether it is about Ed25519 itself, and nothing with stand-ins."""
     speaks_every_ms: ClassVar[int] = 0
     """How often `speak` is called; 0: never."""
+    plots: ClassVar[bool] = False
+    """Whether several liars agree on what they do, in the memory that they share."""
 
     def __init__(self, hand: "Hand", lie: Lie) -> None:
         self.hand = hand

@@ -130,7 +130,7 @@ class NodeDisk:
 
 
 class _Listening:
-    """Lets the hand hear what members say, and passes everything on."""
+    """Lets the hand hear what members and clients say, and passes everything on."""
 
     def __init__(self, handler: Handler, hand: Hand) -> None:
         self._handler, self._hand = handler, hand
@@ -139,6 +139,11 @@ class _Listening:
         """A member's frame came."""
         self._hand.on_frame_heard(member, frame)
         self._handler.peer_frame(member, frame)
+
+    def client_frame(self, connection: int, frame: bytes) -> None:
+        """A client's frame came."""
+        self._hand.on_client_frame(ConnectionId(connection), frame)
+        self._handler.client_frame(connection, frame)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._handler, name)

@@ -35,6 +35,13 @@ from tetrarch.errors import (
 )
 from tetrarch.wire import FROM_CLIENTS, MAX_FRAME_BYTES, Submit, pack
 
+REASONS = {
+    "frame": "malformed",
+    "attestation": "another block than f+1 attest",
+    "denial": "denies what f+1 prove",
+}
+"""What the simulated client calls it when such a check fails; others have one name."""
+
 RESEND_MS = 800
 SILENCE_MS = 400
 """Of the client's tuning, in the scenario's time: as the simulated client has them."""
@@ -70,6 +77,7 @@ class RealClient:
         self._random = Random(f"client {number} {seed}")
         self._trust = config.trust
         self._seen_height = 0
+        self._reading = 0
         tuning = Tuning(
             resend_ms=round(RESEND_MS * slowdown), silence_ms=round(SILENCE_MS * slowdown), redial_max_ms=500
         )
@@ -80,18 +88,14 @@ class RealClient:
         self._calls: set[asyncio.Task[None]] = set()
 
     @property
-    def open(self) -> int:
-        """How many outcomes it does not know yet."""
-        return sum(not operation.outcome for operation in self.operations)
+    def waits_for(self) -> int:
+        """How many outcomes and reads are awaited."""
+        return sum(not operation.outcome for operation in self.operations) + self._reading
 
     def refused(self) -> Counter[str]:
         """Return what it dropped, by reason, in the simulated client's words."""
-        return Counter(
-            {
-                f"client: {'malformed' if check == 'frame' else check}": count
-                for check, count in self._client.wrong_answers().items()
-            }
-        )
+        wrong = self._client.wrong_answers()
+        return Counter({f"client: {REASONS.get(check, check)}": count for check, count in wrong.items()})
 
     async def connect(self) -> None:
         """Be connected, as far as replicas answer."""
@@ -161,10 +165,14 @@ class RealClient:
         receipt.verify(self._trust)
 
     async def _read(self, key: str, least: int) -> None:
-        try:
-            verified = await self._client.get(key, least, CALL_SECONDS)
-        except (Unreachable, NotEnoughReplies):
-            return
+        self._reading += 1
+        while True:
+            try:
+                verified = await self._client.get(key, least, CALL_SECONDS)
+                break
+            except (Unreachable, NotEnoughReplies):
+                await asyncio.sleep(PAUSE_SECONDS)
+        self._reading -= 1
         height, block_hash = int(verified.height), bytes(verified.block_hash)
         self.reads.append(ReadDone(self.number, key, least, height, verified.raw, block_hash))
         self._saw(height, block_hash)
@@ -175,17 +183,19 @@ class RealClient:
 
 
 class SelectiveDialer:
-    """Dials as another dialer does, and keeps chosen transactions from some members when they are sent for
-    the first time."""
+    """Dials as another dialer does; chosen transactions reach chosen members alone when they are sent for the
+    first time, and all of these are asked for results and proof."""
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
-        self._restricted: dict[bytes, set[int]] = {}
-        """Who is sent a transaction, or was kept from it once already."""
+        self._asked: dict[bytes, frozenset[int]] = {}
+        """Who is to prove a transaction's result."""
+        self._passed_over: set[tuple[bytes, int]] = set()
+        """Who was kept from a transaction once already."""
 
     def restrict(self, raw: bytes, to: Sequence[int]) -> None:
         """Let a transaction reach these members alone, until it is sent again."""
-        self._restricted[raw] = set(to)
+        self._asked[raw] = frozenset(to)
 
     async def dial(self, member: MemberId, receive: Callable[[bytes], None]) -> Connection:
         """Return a connection to `member`. Raises `OSError`."""
@@ -194,19 +204,20 @@ class SelectiveDialer:
 
     def _allowed(self, member: MemberId, frame: bytes) -> bytes:
         """Return what of a frame `member` may be sent; empty where nothing is left."""
-        if not self._restricted:
+        if not self._asked:
             return frame
         message = _frames.decode(frame)
         if not isinstance(message, Submit):
             return frame
         rest = tuple(raw for raw in message.transactions if self._may_have(member, raw))
-        return pack(Submit(message.full, rest)) if rest else b""
+        full = message.full or any(member in self._asked.get(raw, ()) for raw in rest)
+        return pack(Submit(full, rest)) if rest else b""
 
     def _may_have(self, member: MemberId, raw: bytes) -> bool:
-        members = self._restricted.get(raw)
-        if members is None or member in members:
+        asked = self._asked.get(raw)
+        if asked is None or member in asked or (raw, member) in self._passed_over:
             return True
-        members.add(member)
+        self._passed_over.add((raw, member))
         return False
 
 

@@ -41,6 +41,8 @@ class ProxiedLinks:
         self._carrying: set[asyncio.Task[None]] = set()
         members = range(len(peers))
         self._open = {(one, other): asyncio.Event() for one in members for other in members if one != other}
+        self.held = 0
+        """How often something had to wait for a cut link."""
         self.ports: dict[tuple[int, int], int] = {}
         """Where a member finds a higher one, by both."""
 
@@ -126,6 +128,7 @@ class ProxiedLinks:
                     delay = due - asyncio.get_running_loop().time()
                     if delay > 0:
                         await asyncio.sleep(delay)
+                    self.held += not self._open[source, target].is_set()
                     await self._open[source, target].wait()
                     if not data:
                         return

@@ -70,6 +70,7 @@ class Play:
                 scenario.application,
                 testing=True,
                 checkpoint_interval=scenario.checkpoint_interval,
+                largest_batch=scenario.largest_batch,
             ),
         )
         self.network = LocalNetwork(directory)
@@ -90,7 +91,7 @@ class Play:
         ]
         self.members = Members(members, slowdown, self._later)
         peers = [Address(host.host, host.peer_port) for host in hosts]
-        self._links = ProxiedLinks(peers, scenario.links, scenario.seed, slowdown)
+        self.links = ProxiedLinks(peers, scenario.links, scenario.seed, slowdown)
 
     async def run(self) -> None:
         """Play it to its end; whatever happens, no process outlives this. Raises `Lost`, `OSError`."""
@@ -98,9 +99,9 @@ class Play:
         self._dialer = config.dialer()
         watch: asyncio.Task[None] | None = None
         try:
-            await self._links.start()
+            await self.links.start()
             for place, member in enumerate(self.members.all):
-                _configure(member, self.scenario, self._hosts, self._links.ports, place, self.slowdown)
+                _configure(member, self.scenario, self._hosts, self.links.ports, place, self.slowdown)
                 member.start(None)
             await self._until_up()
             await self._open_clients(config)
@@ -176,16 +177,16 @@ class Play:
                 for member in self.members.all:
                     self.members.revive(member)
             case plan.Partition():
-                self._links.cut(between(step.groups))
+                self.links.cut(between(step.groups))
             case plan.Cut():
-                self._links.cut([(step.source, step.target)])
+                self.links.cut([(step.source, step.target)])
             case plan.Isolate():
                 others = [other for other in range(self.scenario.replicas) if other != step.member]
-                self._links.cut(between([[step.member], others]))
+                self.links.cut(between([[step.member], others]))
             case plan.Mend():
-                self._links.mend()
+                self.links.mend()
             case plan.Links():
-                self._links.set_policy(step)
+                self.links.set_policy(step)
             case plan.Disk():
                 await self._do_disk(step)
             case _:
@@ -219,8 +220,8 @@ class Play:
 
     async def _heal(self) -> None:
         """Faults end: links are whole and clean, disks have room, all replicas run. Liars go on."""
-        self._links.mend()
-        self._links.set_policy(CLEAN)
+        self.links.mend()
+        self.links.set_policy(CLEAN)
         for member in self.members.all:
             if member.damaged or member.full:
                 await self._crash([member.number])
@@ -246,7 +247,7 @@ class Play:
         milliseconds = UNLIVE_MS * self.slowdown if limit is None else max(limit, LIVE_AT_LEAST_MS)
         healed = loop.time()
         while loop.time() < healed + milliseconds / 1000 and not self.members.broken:
-            if not any(client.open for client in self.clients) and await self._level():
+            if not any(client.waits_for for client in self.clients) and await self._level():
                 self.recovered_ms = round((loop.time() - healed) * 1000)
                 return
             await asyncio.sleep(LOOK_SECONDS)
@@ -272,7 +273,7 @@ class Play:
             self.counted[member, self.members.all[member].lives] = dict(report.reply.ignored)
 
     def _in_words(self) -> str:
-        said = [f"clients wait for {sum(client.open for client in self.clients)}"]
+        said = [f"clients wait for {sum(client.waits_for for client in self.clients)}"]
         for member in self.members.all:
             status = self.statuses.get(member.number)
             if not member.wanted:
@@ -299,7 +300,7 @@ class Play:
                 self.members.stopped.append(f"asked to stop, {member.how_it_ended()}")
         for member in self.members.all:
             member.read_report()
-        await self._links.close()
+        await self.links.close()
 
     def kill(self) -> None:
         """Kill whatever still runs: for runs that were interrupted while they ended."""

@@ -6,7 +6,9 @@ left, and the result. What must not be known here: how a run goes on (`playing`)
 
 Not everything that the simulator does can be done to processes: clocks cannot be moved, a TCP stream loses,
 repeats and reorders nothing, and a killed process leaves all that it wrote with the system, synced or not.
-What cannot be done makes a run inconclusive, and so does a process that is lost sight of.
+What cannot be done makes a run inconclusive, and so does a process that is lost sight of. What members say to
+each other is encrypted, so nobody watches an honest member's conduct here but the search for evidence, in
+what the others keep of it.
 """
 
 import shutil
@@ -17,14 +19,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from byzantine import scenario as plan
-from byzantine.liars.catalogue import require_behaviour
+from byzantine.liars.catalogue import BEHAVIOURS, require_behaviour
 from byzantine.oracles import Observation, judge
 from byzantine.oracles.observation import Chain
 from byzantine.runners.members import CAN_FILL_DISKS
 from byzantine.runners.playing import TUNED, Lost, Play
 from byzantine.runners.results import unfinished
 from byzantine.runners.simulated import result_of
-from byzantine.runners.stores import audited, faults, held_evidence, highest_view, opened_chain
+from byzantine.runners.stores import audited, faults, highest_view, opened_chain, proof_in
 from byzantine.scenario import Scenario, Tunes, require_consistent
 from byzantine.verdicts import Result
 from crypto.keys import InlineChecker
@@ -79,8 +81,11 @@ def run_on_processes(
 def unplayable(scenario: Scenario) -> list[str]:
     """Return what of a scenario cannot be done to processes, a line for each."""
     found = []
-    if any(lie.behaviour == "twin" for liar in scenario.liars for lie in liar.lies):
+    if scenario.twins:
         found.append("this runner runs no member twice")
+    told = [BEHAVIOURS[lie.behaviour] for liar in scenario.liars for lie in liar.lies]
+    if sum(behaviour.plots for behaviour in told) > 1:
+        found.append("this runner's liars share no memory in which they could plot")
     if scenario.hostile_clients:
         found.append("this runner has no hostile clients")
     if scenario.hostile_network:
@@ -124,7 +129,7 @@ def observe(play: Play, opened: ExitStack) -> Observation:
         forks=told.forks,
         stopped=members.stopped,
         lost=members.lost,
-        fired=sum((member.fired for member in members.all), Counter()),
+        fired=sum((member.fired for member in members.all), Counter({"cut": play.links.held})),
         recovered_ms=play.recovered_ms,
         unfinished=play.unfinished,
     )
@@ -148,14 +153,14 @@ def _look_into_stores(play: Play, seen: Observation, opened: ExitStack) -> None:
         except (StoreError, ConfigurationError) as error:
             unreadable.append(f"the store of {name} cannot be read: {error}")
     if chains:
-        genesis, liars = play.network.directory / GENESIS_FILE, play.scenario.lying_members
-        seen.evidence = held_evidence([stores[number] for number in chains], genesis, liars)
+        readable = [stores[number] for number in chains]
+        seen.evidence, seen.convicted = proof_in(readable, play.network.directory / GENESIS_FILE)
     seen.chains, seen.audit_faults = chains, audit_faults
     seen.stopped = [*seen.stopped, *unreadable]
 
 
 def _take_statuses(play: Play, seen: Observation) -> None:
-    """Take what honest members said of themselves at the end."""
+    """Take what members said of themselves at the end."""
     refused: Counter[str] = Counter()
     halted, overfull = list(play.told.broken), []
     honest = {member.number: member for member in play.members.honest}
@@ -176,3 +181,8 @@ def _take_statuses(play: Play, seen: Observation) -> None:
         if status.resident_bytes > MAX_RESIDENT_BYTES:
             overfull.append(f"replica {number}: {status.resident_bytes // MIB} MB of memory")
     seen.refused, seen.halted, seen.overfull = refused, halted, overfull
+    seen.halted_liars = {
+        number: status.halted
+        for number, status in play.statuses.items()
+        if number not in honest and status.halted
+    }

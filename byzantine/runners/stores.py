@@ -3,9 +3,10 @@
 What lives here: chains, audits, and what logs tell. What must not be known here: how the run went.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import DecodeError
 from msgspec.json import Decoder
@@ -48,18 +49,23 @@ def faults(report: Report) -> list[str]:
     return found or [f"the audit calls it {report.verdict}"]
 
 
-def held_evidence(stores: Sequence[Path], genesis: Path, liars: Collection[int]) -> dict[int, set[str]]:
-    """Return against whom replicas hold proof in their stores, and of what.
+class Proof(NamedTuple):
+    """What the stores of several replicas prove."""
 
-    What no replica saw by itself, being spread over several stores, counts only against those who do not lie:
-    it must not be there. Raises `ConfigurationError`.
-    """
-    found: dict[int, set[str]] = {}
-    for piece in search_stores(stores, genesis).pieces:
-        accused = int(piece.evidence.member)
-        if piece.archived or accused not in liars:
-            found.setdefault(accused, set()).add(piece.evidence.what)
-    return found
+    held: dict[int, set[str]]
+    """Against whom a replica holds proof that it saw by itself, and of what."""
+    convicted: frozenset[int]
+    """Whom all stores together convict, where each may hold half of the proof."""
+
+
+def proof_in(stores: Sequence[Path], genesis: Path) -> Proof:
+    """Return what stores prove of members. Raises `ConfigurationError`."""
+    found = search_stores(stores, genesis)
+    held: dict[int, set[str]] = {}
+    for piece in found.pieces:
+        if piece.archived:
+            held.setdefault(int(piece.evidence.member), set()).add(piece.evidence.what)
+    return Proof(held, frozenset(map(int, found.blamed)))
 
 
 def highest_view(log: Path) -> int:

@@ -60,6 +60,13 @@ def test_what_goes_with_it_in_one_frame_is_not_kept_back() -> None:
     assert sent({b"a": (1,)}, frame) == [(0, rest), (1, frame)]
 
 
+def test_all_its_members_are_asked_for_the_result() -> None:
+    short, full = pack(Submit(False, (b"a", b"b"))), pack(Submit(True, (b"a", b"b")))
+    assert sent({b"a": (0, 1)}, short) == [(0, full), (1, full)]
+    other = pack(Submit(False, (b"b",)))
+    assert sent({b"a": (0, 1)}, other) == [(0, other), (1, other)]
+
+
 def test_whatever_is_no_transaction_passes() -> None:
     frame = pack(AskStatus(1))
     assert sent({b"a": ()}, frame) == [(0, frame), (1, frame)]

@@ -64,6 +64,7 @@ def test_a_cut_direction_holds_what_is_sent_and_the_other_carries() -> None:
                 assert await reader.readexactly(6) == b"answer"
             # Fifty times something came back: what was sent had every chance to arrive.
             assert member.heard == b"one"
+            assert links.held == 1
             links.mend()
             await member.until(b"onetwo")
             writer.close()

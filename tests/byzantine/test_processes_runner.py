@@ -179,6 +179,10 @@ def test_an_honest_replica_that_ends_by_itself_is_a_failure_with_its_last_words(
             "this runner cannot move a process's clock",
         ),
         (
+            find_attack("more-than-f").scenario(4, 1),
+            "this runner's liars share no memory in which they could plot",
+        ),
+        (
             staged("loss", 4, 1, links=Links(loss=0.1)),
             "this runner cannot lose, repeat or reorder frames: TCP mends that",
         ),

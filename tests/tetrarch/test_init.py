@@ -163,10 +163,10 @@ def test_a_large_network_gets_a_checkpoint_interval_that_its_view_changes_can_be
         assert make_network(tmp_path / f"net-{count}", NetworkPlan(hosts)).checkpoint_interval == interval
 
 
-def test_a_checkpoint_interval_that_was_asked_for_is_used_or_refused(tmp_path: Path) -> None:
+def test_the_numbers_that_were_asked_for_are_used_or_refused(tmp_path: Path) -> None:
     hosts = tuple(Host("127.0.0.1", 7000 + 2 * place, 7001 + 2 * place) for place in range(4))
-    genesis = make_network(tmp_path / "net", NetworkPlan(hosts, checkpoint_interval=5))
-    assert genesis.checkpoint_interval == 5
+    genesis = make_network(tmp_path / "net", NetworkPlan(hosts, checkpoint_interval=5, largest_batch=7))
+    assert (genesis.checkpoint_interval, genesis.max_batch_transactions) == (5, 7)
     with pytest.raises(SetupError, match="shorter interval"):
         make_network(tmp_path / "other", NetworkPlan(hosts, checkpoint_interval=100_000))
 

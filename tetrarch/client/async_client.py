@@ -286,9 +286,13 @@ class AsyncClient:
     def wrong_answers(self) -> Counter[str]:
         """Return how often replicas answered wrongly so far, by the check that failed."""
         total = self._wrong.copy()
-        for link in () if self._live is None else self._live[0].links.all:
-            total.update(link.wrong)
-        return total
+        if self._live is not None:
+            session = self._live[0]
+            for link in session.links.all:
+                total.update(link.wrong)
+            # Found out by what others attest, before or after an answer rested on it.
+            total["attestation"] = max(total["attestation"], len(session.witnesses.liars))
+        return +total
 
     def _session(self) -> tuple[Session, Intake]:
         """Return the running session, begun now if this is the first use."""

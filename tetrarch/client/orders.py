@@ -326,4 +326,13 @@ class Orders:
         self._open.pop(order.tx_id, None)
         if self._by_digest is not None:
             self._by_digest.pop(digest("received", order.raw), None)
+        if outcome.status == "committed":
+            self._note_denials(order)
         order.done(order, outcome)
+
+    def _note_denials(self, order: Order) -> None:
+        """Count whoever signed that what stands proven in a block was not executed, or never can be."""
+        codes = {member: _CODES.get(code) for member, code in (order.codes or {}).items()}
+        refused = {member for member, code in codes.items() if code is not None and code.final}
+        for member in refused | (order.expired or set()):
+            self._links.all[member].wrong["denial"] += 1

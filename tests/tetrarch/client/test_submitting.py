@@ -322,6 +322,15 @@ async def test_a_transaction_whose_time_passed_unexecuted_has_expired_by_the_wor
 
 
 @run
+async def test_who_attests_another_chain_is_counted_whether_it_was_heard_first_or_last() -> None:
+    network = Network()
+    network.replace(1, liars.OtherChain)
+    async with network.client() as client:
+        await client.submit(put("a"))
+        await until(lambda: client.wrong_answers()["attestation"] == 1)
+
+
+@run
 async def test_one_replica_alone_cannot_make_a_transaction_expire() -> None:
     class Hasty(Replica):
         def on_ask_outcome(self, pipe: Pipe, frame: AskOutcome) -> None:
@@ -341,6 +350,7 @@ async def test_one_replica_alone_cannot_make_a_transaction_expire() -> None:
         network.ordering = True
         network.execute(list(network._pool.values()), timestamp=START + 40)
         assert (await waiting).result.code == "ok"
+        assert client.wrong_answers() == {"denial": 1}
 
 
 @run
@@ -363,6 +373,7 @@ async def test_not_executed_before_its_time_is_up_does_not_make_a_transaction_ex
         assert not waiting.done()
         network.execute(list(network._pool.values()), timestamp=START + 40)
         assert (await waiting).result.code == "ok"
+        assert client.wrong_answers() == {}
 
 
 def test_another_replica_is_asked_for_the_results_that_a_silent_one_owes(first: int) -> None:
