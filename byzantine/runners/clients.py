@@ -84,7 +84,8 @@ class RealClient:
         signer = SigningKey(Random(f"key {number} {seed}").randbytes(32))
         self._dialer = SelectiveDialer(config.dialer())
         self._pen = Pen(config.trust.genesis, signer, tuning, system_wall)
-        self._client = AsyncClient(config.trust, signer, self._dialer, tuning=tuning)
+        chance = Random(f"chance {number} {seed}")
+        self._client = AsyncClient(config.trust, signer, self._dialer, tuning=tuning, chance=chance)
         self._calls: set[asyncio.Task[None]] = set()
 
     @property
