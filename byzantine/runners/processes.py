@@ -12,10 +12,13 @@ what the others keep of it.
 """
 
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from byzantine import scenario as plan
@@ -106,13 +109,28 @@ def unplayable(scenario: Scenario) -> list[str]:
 def _judged(scenario: Scenario, directory: Path, slowdown: float, began: float) -> Result:
     play = Play(scenario, directory, slowdown)
     try:
-        run(play.run())
+        with _stoppable():
+            run(play.run())
     finally:
         play.kill()
     with ExitStack() as opened:
         seen = observe(play, opened)
         findings = judge(seen)
         return result_of(seen, findings, PROCESSES, time.perf_counter() - began)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Make SIGTERM what Ctrl-C is, where it would end this process with all replicas left behind."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not (ours and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL):
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def observe(play: Play, opened: ExitStack) -> Observation:

@@ -154,6 +154,24 @@ def test_a_process_that_others_kill_makes_the_run_inconclusive(tmp_path: Path) -
     assert nothing_runs(tmp_path / "net")
 
 
+RUN = """
+import sys
+from pathlib import Path
+from byzantine.attacks.stage import staged
+from byzantine.runners.processes import run_on_processes
+run_on_processes(staged("ended", 4, 1, heal_at_ms=60_000), Path(sys.argv[1]), keep=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_runner_that_is_ended_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
+    with subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path)], stderr=subprocess.DEVNULL) as runner:
+        wait_for(tmp_path / "net" / "replica-3" / "node.log", "peer_up")
+        runner.send_signal(number)
+        assert runner.wait(PATIENCE) != 0
+    assert nothing_runs(tmp_path / "net")
+
+
 def spoil_its_key(net: Path, name: str) -> None:
     """See to it that a replica that runs cannot start again, and has only itself to blame."""
     wait_for(net / name / "node.log", "peer_up")
