@@ -26,7 +26,7 @@ DATAGRAMS = "Castro and Liskov 1999, 2"
 def lossy_links(n: int, seed: int) -> Scenario:
     """Slow while it lasts."""
     links = Links(low_us=200, high_us=2_000, loss=0.3)
-    expect = Expect(no_evidence=True, live_within_ms=10_000, fired=("lost",))
+    expect = Expect(no_evidence=True, live_within_ms=4_000, fired=("lost",))
     return staged("lossy-links", n, seed, links=links, expect=expect)
 
 
@@ -42,7 +42,7 @@ def lossy_links(n: int, seed: int) -> Scenario:
 def repeating_links(n: int, seed: int) -> Scenario:
     """No view is left for it."""
     links = Links(low_us=200, high_us=2_000, repeat=0.5)
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, fired=("repeated",))
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000, fired=("repeated",))
     return staged("repeating-links", n, seed, links=links, expect=expect)
 
 
@@ -58,7 +58,7 @@ def repeating_links(n: int, seed: int) -> Scenario:
 def reordering_links(n: int, seed: int) -> Scenario:
     """No view is left for it."""
     links = Links(low_us=200, high_us=20_000, reorder=0.5)
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, fired=("reordered",))
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000, fired=("reordered",))
     return staged("reordering-links", n, seed, links=links, expect=expect)
 
 
@@ -74,7 +74,7 @@ def reordering_links(n: int, seed: int) -> Scenario:
 def slow_links(n: int, seed: int) -> Scenario:
     """Views may change."""
     links = Links(low_us=20_000, high_us=100_000, tail=0.1)
-    return staged("slow-links", n, seed, links=links, expect=Expect(no_evidence=True, live_within_ms=20_000))
+    return staged("slow-links", n, seed, links=links, expect=Expect(no_evidence=True, live_within_ms=6_000))
 
 
 @attack(
@@ -90,7 +90,7 @@ def everything_at_once(n: int, seed: int) -> Scenario:
     """Views may change."""
     links = Links(low_us=1_000, high_us=40_000, tail=0.05, loss=0.2, repeat=0.5, reorder=0.5)
     fired = ("lost", "repeated", "reordered")
-    expect = Expect(no_evidence=True, live_within_ms=20_000, fired=fired)
+    expect = Expect(no_evidence=True, live_within_ms=6_000, fired=fired)
     return staged("everything-at-once", n, seed, links=links, expect=expect)
 
 
@@ -112,7 +112,7 @@ def one_way_cuts(n: int, seed: int) -> Scenario:
         steps += [Cut(at_ms=100, source=other, target=deaf) for other in range(n) if other != deaf]
         steps += [Cut(at_ms=701, source=dumb, target=other) for other in range(n) if other != dumb]
     steps.append(Mend(at_ms=700))
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=6_000, fired=("cut",))
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, fired=("cut",))
     return staged("one-way-cuts", n, seed, steps=tuple(steps), expect=expect)
 
 
@@ -128,7 +128,7 @@ def one_way_cuts(n: int, seed: int) -> Scenario:
 def one_way_primary(n: int, seed: int) -> Scenario:
     """It goes on to propose until its pipeline is full, and then no more."""
     cuts = (Cut(at_ms=100, source=other, target=0) for other in range(1, n))
-    expect = Expect(view="changed", no_evidence=True, live_within_ms=6_000, fired=("cut",))
+    expect = Expect(view="changed", no_evidence=True, live_within_ms=2_000, fired=("cut",))
     return staged("one-way-primary", n, seed, steps=(*work(seed), *cuts), expect=expect)
 
 
@@ -144,7 +144,7 @@ def one_way_primary(n: int, seed: int) -> Scenario:
 def replay_foreign_chain(n: int, seed: int) -> Scenario:
     """No member lies; whoever took these votes would hold all for equivocators."""
     expect = Expect(
-        view="kept", no_evidence=True, live_within_ms=2_000, refused=("engine message: bad signature",)
+        view="kept", no_evidence=True, live_within_ms=1_000, refused=("engine message: bad signature",)
     )
     return staged(
         "replay-foreign-chain",
@@ -167,7 +167,7 @@ def replay_foreign_chain(n: int, seed: int) -> Scenario:
 def replay_foreign_epoch(n: int, seed: int) -> Scenario:
     """The number is looked at first, then the signature."""
     refused = ("engine message: bad signature", "engine message: malformed")
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, refused=refused)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000, refused=refused)
     return staged(
         "replay-foreign-epoch",
         n,
@@ -189,7 +189,7 @@ def replay_foreign_epoch(n: int, seed: int) -> Scenario:
 def foreign_transactions(n: int, seed: int) -> Scenario:
     """Both refused for good."""
     refused = ("refused: wrong_chain", "refused: bad_signature")
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, refused=refused)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000, refused=refused)
     clients = (lie("foreign-transactions"),)
     return staged("foreign-transactions", n, seed, hostile_clients=clients, expect=expect)
 
@@ -206,7 +206,7 @@ def foreign_transactions(n: int, seed: int) -> Scenario:
 def relabel_votes(n: int, seed: int) -> Scenario:
     """None of them verifies."""
     expect = Expect(
-        view="kept", no_evidence=True, live_within_ms=2_000, refused=("engine message: bad signature",)
+        view="kept", no_evidence=True, live_within_ms=1_000, refused=("engine message: bad signature",)
     )
     return staged("relabel-votes", n, seed, liar(backup(n, seed), "relabel-votes"), expect=expect)
 
@@ -223,7 +223,7 @@ def relabel_votes(n: int, seed: int) -> Scenario:
 def malleate(n: int, seed: int) -> Scenario:
     """Refused, and nobody is accused of having signed twice."""
     refused = ("engine message: bad signature", "bodies: bad_signature")
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, refused=refused)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000, refused=refused)
     member = backup(n, seed)
     # What comes to the liar alone comes to all others from the liar first, and changed.
     steps = (*work(seed), *(Submit(at_ms=at_ms, to=(member,)) for at_ms in range(90, 700, 120)))
@@ -243,7 +243,7 @@ def malleate(n: int, seed: int) -> Scenario:
 )
 def malleated_transactions(n: int, seed: int) -> Scenario:
     """The other is refused for good."""
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, refused=("refused: bad_signature",))
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000, refused=("refused: bad_signature",))
     clients = (lie("malleated-transactions"),)
     return staged(
         "malleated-transactions", n, seed, hostile_clients=clients, expect=expect, signatures="ed25519"
@@ -262,7 +262,7 @@ def malleated_transactions(n: int, seed: int) -> Scenario:
 def odd_encodings(n: int, seed: int) -> Scenario:
     """Whoever decoded them would hold proof against the liar, and others none."""
     refused = ("engine message: malformed", "member frame: not decodable")
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, refused=refused)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000, refused=refused)
     return staged("odd-encodings", n, seed, liar(backup(n, seed), "odd-encodings"), expect=expect)
 
 
@@ -278,7 +278,7 @@ def odd_encodings(n: int, seed: int) -> Scenario:
 def odd_client_encodings(n: int, seed: int) -> Scenario:
     """Refused."""
     refused = ("refused: malformed", "client frame: not decodable")
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, refused=refused)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000, refused=refused)
     clients = (lie("odd-client-encodings"),)
     return staged("odd-client-encodings", n, seed, hostile_clients=clients, expect=expect)
 
@@ -295,7 +295,7 @@ def odd_client_encodings(n: int, seed: int) -> Scenario:
 def bombs(n: int, seed: int) -> Scenario:
     """Dropped and counted."""
     refused = ("engine message: malformed", "member frame: not decodable")
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, refused=refused)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000, refused=refused)
     return staged("bombs", n, seed, liar(backup(n, seed), lie("bombs", times=5)), expect=expect)
 
 
@@ -311,7 +311,7 @@ def bombs(n: int, seed: int) -> Scenario:
 def client_bombs(n: int, seed: int) -> Scenario:
     """Dropped and counted."""
     expect = Expect(
-        view="kept", no_evidence=True, live_within_ms=2_000, refused=("client frame: not decodable",)
+        view="kept", no_evidence=True, live_within_ms=1_000, refused=("client frame: not decodable",)
     )
     clients = (lie("client-bombs", times=5),)
     return staged("client-bombs", n, seed, hostile_clients=clients, expect=expect)
@@ -330,7 +330,7 @@ def bad_signature_flood(n: int, seed: int) -> Scenario:
     """Two floods: what does not fit is dropped, what fits is refused, and nobody is blamed for what others said
     in its name."""
     refused = ("engine message: bad signature", "engine message: too many of one member")
-    expect = Expect(view="kept", no_evidence=True, live_within_ms=4_000, refused=refused)
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000, refused=refused)
     lies = lie("bad-signature-flood", times=2)
     return staged("bad-signature-flood", n, seed, liar(backup(n, seed), lies), expect=expect)
 
@@ -348,5 +348,5 @@ def bad_signature_flood(n: int, seed: int) -> Scenario:
 def lying_broker(n: int, seed: int) -> Scenario:
     """Nobody is accused."""
     refused = ("engine message: bad signature",)
-    expect = Expect(no_evidence=True, live_within_ms=20_000, refused=refused)
+    expect = Expect(no_evidence=True, live_within_ms=6_000, refused=refused)
     return staged("lying-broker", n, seed, hostile_network=(lie("lying-broker"),), expect=expect)
