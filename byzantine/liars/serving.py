@@ -4,7 +4,8 @@ What lives here: behaviours that change, mix, delay and withhold what a member s
 not be known here: networks in which they are staged (`byzantine.attacks`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import cycle
 from typing import Any
 
 from msgspec import structs
@@ -48,18 +49,23 @@ class BadBlocks(Serving):
     """Serves blocks with something wrong in each answer: a transaction, the signature of one, a signature in
     the certificate, too few of these, or heights that were not asked for."""
 
-    def on_range(self, to: int, served: Range) -> Iterable[Outgoing] | None:
-        """One block of it, by chance, is spoilt; what cannot be spoilt there loses its certificate."""
-        place = self.random.randrange(len(served.blocks))
-        block = served.blocks[place]
-        ways = [
+    def __init__(self, hand: Hand, lie: Lie) -> None:
+        super().__init__(hand, lie)
+        # Other heights last: they are found out before the block is looked at.
+        ways: list[Callable[[Block], Block | None]] = [
             self._other_transaction,
             self._other_signature,
             self._bad_vote,
             self._few_votes,
-            self._other_height,
         ]
-        spoilt = self.random.choice(ways)(block) or structs.replace(block, certificate=b"")
+        self.random.shuffle(ways)
+        self._ways = cycle([*ways, self._other_height])
+
+    def on_range(self, to: int, served: Range) -> Iterable[Outgoing] | None:
+        """One block of it, by chance, is spoilt; what cannot be spoilt there loses its certificate."""
+        place = self.random.randrange(len(served.blocks))
+        block = served.blocks[place]
+        spoilt = next(self._ways)(block) or structs.replace(block, certificate=b"")
         blocks = (*served.blocks[:place], spoilt, *served.blocks[place + 1 :])
         return [Outgoing(to, structs.replace(served, blocks=blocks))]
 
@@ -86,7 +92,9 @@ class BadBlocks(Serving):
 
     def _few_votes(self, block: Block) -> Block:
         certificate = certificates.decode(block.certificate)
-        return _certified(block, structs.replace(certificate, votes=certificate.votes[:-1]))
+        return _certified(
+            block, structs.replace(certificate, votes=certificate.votes[: self.hand.quorums.quorum - 1])
+        )
 
     def _other_height(self, block: Block) -> Block:
         header = structs.replace(block.header, height=Height(block.header.height + 1))
