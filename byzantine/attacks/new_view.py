@@ -125,10 +125,10 @@ def stranger_change(n: int, seed: int) -> Scenario:
 def outdated_change(n: int, seed: int) -> Scenario:
     """View 1 starts while member 0 is cut off, and is left when member 1 is; member 2 leads view 2, and lies."""
     steps = (
-        *work(seed, rounds=30),
+        *work(seed, rounds=40),
         Isolate(at_ms=150, member=0),
         Mend(at_ms=900),
-        Isolate(at_ms=1_000, member=1),
+        Isolate(at_ms=1_600, member=1),
     )
     return staged(
         "outdated-change",
@@ -139,8 +139,7 @@ def outdated_change(n: int, seed: int) -> Scenario:
         expect=Expect(
             live_within_ms=SOON, views=(3, 3), no_evidence=True, refused=("engine message: malformed",)
         ),
-        tuning=QUICK,
-        heal_at_ms=2_000,
+        heal_at_ms=2_600,
     )
 
 
