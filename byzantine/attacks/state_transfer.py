@@ -5,7 +5,7 @@ member that is cut off from all but the liars for a while: so it asks these firs
 """
 
 from byzantine.attacks.attack import attack
-from byzantine.attacks.stage import backups, liars, lie, staged, work
+from byzantine.attacks.stage import EVERY_MS, ROUNDS, backups, liars, lie, staged, work
 from byzantine.scenario import Disk, Expect, Isolate, Lie, Mend, Partition, Scenario, Step, Tunes
 
 PBFT = "Castro and Liskov 1999"
@@ -18,9 +18,11 @@ CUT_MS, MEND_MS = 100, 1_100
 """When a laggard falls behind, and when it sees the others again."""
 
 
-def _quiet(name: str, n: int, seed: int, *lies: Lie | str, expect: Expect) -> Scenario:
+def _quiet(name: str, n: int, seed: int, *lies: Lie | str, expect: Expect, rounds: int = ROUNDS) -> Scenario:
     """Liars follow an honest primary on links that do nothing wrong."""
-    return staged(name, n, seed, *liars(backups(n, seed), *(lies or (name,))), expect=expect)
+    lied = liars(backups(n, seed), *(lies or (name,)))
+    heal_at_ms = 1_500 + (rounds - ROUNDS) * EVERY_MS
+    return staged(name, n, seed, *lied, steps=work(seed, rounds), expect=expect, heal_at_ms=heal_at_ms)
 
 
 def _laggard(n: int, lying: list[int]) -> int:
@@ -51,9 +53,10 @@ def _lagging(
     source=f"{PBFT}, 4.3",
 )
 def wrong_hash(n: int, seed: int) -> Scenario:
-    """Tolerated: nobody signed two statements."""
+    """Tolerated: nobody signed two statements. Who is slower than a quorum attests nothing, so that it takes
+    several checkpoints."""
     expect = Expect(view="kept", no_evidence=True, live_within_ms=500)
-    return _quiet("wrong-hash", n, seed, expect=expect)
+    return _quiet("wrong-hash", n, seed, expect=expect, rounds=30)
 
 
 @attack(
@@ -89,7 +92,9 @@ def wrong_hash_needed(n: int, seed: int) -> Scenario:
 def two_faced_attestations(n: int, seed: int) -> Scenario:
     """Tolerated: no honest member holds both."""
     expect = Expect(view="kept", no_evidence=True, live_within_ms=500)
-    return _quiet("two-faced-attestations", n, seed, lie("wrong-hash", peers=(0, 1)), expect=expect)
+    return _quiet(
+        "two-faced-attestations", n, seed, lie("wrong-hash", peers=(0, 1)), expect=expect, rounds=30
+    )
 
 
 @attack(
