@@ -24,6 +24,9 @@ TIMEOUT_MS = 1_000
 QUIETLY = ("slow-proposals",)
 """Behaviours that only make a random run long."""
 
+TRANSACTIONS = {1: 18, 2: 30, 50: 40}
+"""How many are submitted before healing, by how many a block may hold: about 20 blocks."""
+
 
 def random_scenario(seed: int, n: int = 4, liars: bool = True, signatures: str = "stand-in") -> plan.Scenario:
     """Return the random scenario of a seed among `n` replicas; some have liars, if `liars`."""
@@ -45,10 +48,13 @@ class _Maker:
     def make(self) -> plan.Scenario:
         """Return the scenario."""
         random = self.random
-        for _ in range(random.randint(2, 4)):
-            self._work()
+        largest_batch = random.choice([1, 1, 1, 1, 2, 50])
+        phases = random.randint(2, 4)
+        share = round(TRANSACTIONS[largest_batch] / (2 * phases))
+        for _ in range(phases):
+            self._work(share)
             self._hurt()
-            self._work()
+            self._work(share)
             self._pass(random.choice([10, 100, 300, 1_500]))
             if random.random() < 0.7:
                 self._heal()
@@ -58,7 +64,7 @@ class _Maker:
             seed=self.seed,
             signatures="ed25519" if self.signatures == "ed25519" else "stand-in",
             checkpoint_interval=random.choice([4, 8, 32]),
-            largest_batch=random.choice([1, 2, 2, 50]),
+            largest_batch=largest_batch,
             links=self._links(),
             tuning=plan.Tunes(
                 batch_target=random.choice([1, 1, 4]),
@@ -91,14 +97,15 @@ class _Maker:
             reorder=random.choice([0, 0.3, 1.0]),
         )
 
-    def _work(self) -> None:
+    def _work(self, transactions: int) -> None:
         random = self.random
-        for _ in range(random.randint(1, 3)):
+        left = transactions
+        while left > 0:
+            count = random.randint(1, left)
+            left -= count
             one = (random.randrange(self.n),)
             to = random.choice([None, None, None, None, one])
-            self._add(
-                plan.Submit(at_ms=self.now, count=random.randint(2, 6), client=random.randrange(2), to=to)
-            )
+            self._add(plan.Submit(at_ms=self.now, count=count, client=random.randrange(2), to=to))
             if random.random() < 0.2:
                 self._add(plan.Read(at_ms=self.now, client=random.randrange(2)))
             self._pass(random.choice([2, 5, 20, 80]))
