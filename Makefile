@@ -6,7 +6,7 @@ PACKAGES := crypto consensus pbft ledger network byzantine tetrarch
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test campaign liars soak check format bench lock clean
+.PHONY: help setup demo test campaign attacks mutants soak check format bench lock clean
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
@@ -21,11 +21,17 @@ demo: ## the whole story in one run: four replicas, a lost primary, an audit
 test: setup ## run all tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-campaign: setup ## thousands of simulated schedules of mixed faults (ARGS="FIRST LAST [N]")
-	@$(BIN)/python -m tests.simulation.test_mixed_faults $(or $(ARGS),0 2000)
+campaign: ## schedules of faults and lies that chance makes (ARGS="--schedules 100000")
+	@tools/setup runtime
+	@$(BIN)/tetrarch attack campaign $(ARGS)
 
-liars: setup ## the same beside whole members that lie (ARGS="FIRST LAST [N]")
-	@$(BIN)/python -m tests.simulation.test_lying_members $(or $(ARGS),0 2000)
+attacks: ## the whole catalogue of attacks (ARGS="-n 4 -n 7 --seeds 50", or "--runner processes")
+	@tools/setup runtime
+	@$(BIN)/tetrarch attack run --all $(ARGS)
+
+mutants: ## every rule of the protocol broken in turn: does the campaign notice?
+	@tools/setup runtime
+	@$(BIN)/tetrarch attack mutants $(ARGS)
 
 soak: setup ## real processes killed, paused and ended under load (ARGS="--minutes 60 --seed 7")
 	@$(BIN)/python -m tests.processes.soak $(ARGS)

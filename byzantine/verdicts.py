@@ -10,7 +10,7 @@ so, and a run is only as good as its worst oracle.
 from collections.abc import Iterable
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 FORMAT = 1
 """Of everything that is written to files here."""
@@ -82,6 +82,10 @@ class Result(Struct, frozen=True):
     """Members that lied."""
     seconds: float
     """How long the run took on this machine."""
+
+    def lean(self, same: dict[tuple[Finding, ...], tuple[Finding, ...]]) -> "Result":
+        """Return this sharing its findings with all results that have the same: most runs pass alike."""
+        return structs.replace(self, findings=same.setdefault(self.findings, self.findings))
 
     @property
     def verdict(self) -> Verdict:

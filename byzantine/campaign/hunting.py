@@ -18,7 +18,7 @@ from byzantine.campaign.byzzfuzz import byzzfuzz_scenario
 from byzantine.campaign.generator import random_scenario
 from byzantine.campaign.runs import judged, recorded
 from byzantine.campaign.twins import twins_count, twins_scenario
-from byzantine.mutants import applied
+from byzantine.mutants import applied, mutant_named
 from byzantine.scenario import Scenario
 from byzantine.trace import fingerprint
 from byzantine.verdicts import Finding, Result, Verdict
@@ -49,6 +49,11 @@ class Hunted(Struct, frozen=True):
     """What killed it, with the number of replicas and the seed."""
     oracle: str = ""
     why: str = ""
+
+
+def lost(mutant: str) -> Hunted:
+    """Return how the hunt for a mutant ended that took its process with it: nobody would overlook that."""
+    return Hunted(mutant, mutant_named(mutant).rules, True, 0, 0.0, "", "runner", "its process was lost")
 
 
 def hunting_order(n: int = 4) -> Iterator[Scenario]:

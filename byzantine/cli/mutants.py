@@ -28,7 +28,7 @@ def mutants(
     names: tuple[str, ...], patience: float, processes: int | None, listing: bool, as_json: bool
 ) -> int:
     """Break one rule at a time in every replica, and run the campaign until an oracle notices."""
-    from byzantine.campaign.hunting import Hunted, hunt
+    from byzantine.campaign.hunting import Hunted, hunt, lost
     from byzantine.campaign.parallel import run_all
     from byzantine.mutants import MUTANTS, MutantError, mutant_named
 
@@ -42,7 +42,7 @@ def mutants(
     hunted: list[Hunted] = []
     screen = console(stderr=True)
     for one in run_all(
-        partial(hunt, patience_s=patience), [each.name for each in chosen], processes, chunk=1
+        partial(hunt, patience_s=patience), [each.name for each in chosen], lost, processes, chunk=1
     ):
         hunted.append(one)
         if not as_json:

@@ -84,9 +84,13 @@ def report(
     save: Path | None,
     as_json: bool,
     drawn: int = DRAWN,
+    again: Callable[[Result], str] | None = None,
 ) -> int:
-    """Print and write everything that was asked for; returns the exit code. Raises `OSError`."""
+    """Print and write everything that was asked for; returns the exit code. Raises `OSError`.
+
+    `again`: gives the command that repeats a run, where it is not `tetrarch attack run`."""
     from byzantine.reports import json_report, terminal
+    from byzantine.reports.wording import replay_command
 
     if save is not None and summary.failures:
         save_failures(summary.failures, scenarios, save)
@@ -99,7 +103,7 @@ def report(
     if as_json:
         print_json(json_report.value(summary))
     else:
-        terminal.show(console(), summary)
+        terminal.show(console(), summary, again or replay_command)
         if html is not None:
             click.echo(f"Diagrams: {html}")
     return exit_code(summary.results)

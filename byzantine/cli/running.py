@@ -73,10 +73,10 @@ def _run(scenarios: Sequence[Scenario], runner: str, processes: int | None) -> I
         yield from map(run_on_processes, scenarios)
         return
     from byzantine.campaign.parallel import run_all
-    from byzantine.campaign.runs import judged
+    from byzantine.campaign.runs import judged, lost
 
     number = 1 if len(scenarios) < 4 else processes
-    yield from run_all(judged, scenarios, number, chunk=max(1, min(8, len(scenarios) // 16)))
+    yield from run_all(judged, scenarios, lost, number, chunk=max(1, min(8, len(scenarios) // 16)))
 
 
 def chosen(

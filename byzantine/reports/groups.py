@@ -46,6 +46,11 @@ class Group(Struct, frozen=True):
         """The longest of the recoveries."""
         return max(self.recoveries, default=None)
 
+    @property
+    def median_blocks(self) -> int:
+        """The median of the heights that the runs reached."""
+        return round(median(result.blocks for result in self.results))
+
     def count(self, verdict: Verdict) -> int:
         """Return how many runs came to `verdict`."""
         return sum(result.verdict is verdict for result in self.results)

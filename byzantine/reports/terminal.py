@@ -60,7 +60,7 @@ def show_groups(screen: Console, summary: Summary, replay: Replay = replay_comma
     """Print a row per scenario, then the failures, then the totals."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("scenario", overflow="fold")
-    for name in ("n", "runs", "fired", "pass", "fail", "unclear", "median", "max"):
+    for name in ("n", "runs", "blocks", "fired", "pass", "fail", "unclear", "median", "max"):
         table.add_column(name, justify="right", overflow="fold")
     for group in grouped(summary.results):
         table.add_row(*_group(group))
@@ -124,6 +124,7 @@ def _group(group: Group) -> list[Text]:
         Text(clean(group.name)),
         Text(" ".join(map(str, group.sizes))),
         Text(f"{len(group.results):,}"),
+        Text(str(group.median_blocks)),
         Text(f"{group.fired:,}", "yellow" if group.silent else ""),
         Text(f"{group.count(Verdict.PASS):,}"),
         Text(f"{failed:,}", STYLES[Verdict.FAIL] if failed else ""),

@@ -1,6 +1,8 @@
 """Campaigns: seeds are scenarios, all cores agree, failures shrink and come back from files."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from msgspec import structs
 
 from byzantine.campaign.byzzfuzz import byzzfuzz_scenario
 from byzantine.campaign.generator import random_scenario
+from byzantine.campaign.kinds import Schedules
 from byzantine.campaign.parallel import run_all
 from byzantine.campaign.replay import as_test, load_replay, replay_of, save_replay
 from byzantine.campaign.runs import judged, recorded
@@ -19,7 +22,7 @@ from byzantine.trace import fingerprint
 from byzantine.verdicts import Result, Verdict
 from tests.byzantine.runs import short_scenario
 
-SEEDS = range(24)
+SEEDS = range(200)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -79,8 +82,41 @@ def _verdict(seed: int) -> tuple[int, Verdict]:
 
 
 def test_all_cores_give_the_same_results_as_one() -> None:
-    alone = list(run_all(_verdict, range(4), processes=1))
-    assert sorted(run_all(_verdict, range(4), processes=2, chunk=1)) == alone
+    alone = list(run_all(_verdict, range(4), _gone, processes=1))
+    assert sorted(run_all(_verdict, range(4), _gone, processes=2, chunk=1)) == alone
+
+
+def _gone(number: int) -> tuple[int, Verdict]:
+    return number, Verdict.INCONCLUSIVE
+
+
+def _dies_at_five(number: int) -> tuple[int, Verdict]:
+    if number == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number, Verdict.PASS
+
+
+def test_a_run_that_kills_its_process_is_inconclusive_and_no_other_is_lost() -> None:
+    results = sorted(run_all(_dies_at_five, range(40), _gone, processes=2, chunk=3))
+    assert [number for number, _ in results] == list(range(40))
+    assert [number for number, verdict in results if verdict is Verdict.INCONCLUSIVE] == [5]
+
+
+def test_a_run_without_end_is_ended_and_inconclusive() -> None:
+    result = judged(random_scenario(1), cpu_seconds=0.01)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "not finished after" in result.failed[0].why
+    assert judged(random_scenario(1)).verdict is Verdict.PASS
+
+
+def test_a_mixed_campaign_takes_all_kinds_and_sizes_in_turn_and_gives_each_again() -> None:
+    made = Schedules("mixed", (4, 7))
+    scenarios = list(made.take(100, 20))
+    assert {(each.name, each.replicas) for each in scenarios} == {
+        (kind, n) for kind in ("random", "byzzfuzz", "twins") for n in (4, 7)
+    }
+    assert [made.again(each.name, each.replicas, each.seed) for each in scenarios] == scenarios
+    assert {each.signatures for each in Schedules("mixed", signatures="ed25519").take(0, 5)} == {"ed25519"}
 
 
 def failing() -> Scenario:

@@ -100,7 +100,7 @@ def test_thousands_of_runs_are_a_row_per_scenario():
     runs = [make_result("mute", seed=seed, n=4 + 3 * (seed % 2), recovered_ms=seed) for seed in range(2001)]
     text = printed(terminal.show, make_summary(*runs, make_failure("two-faced")), 120)
     row = next(line for line in text.splitlines() if line.startswith("mute"))
-    assert " ".join(row.split()) == "mute 4 7 2,001 6,003 2,001 0 0 1.0 s 2.0 s"
+    assert " ".join(row.split()) == "mute 4 7 2,001 20 6,003 2,001 0 0 1.0 s 2.0 s"
     assert len(text.splitlines()) < 15
 
 
