@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.1, 36_000),
     default=60.0,
     show_default=True,
-    help="Seconds that a mutant is hunted before it counts as survivor.",
+    help="Seconds of a core for which a mutant is hunted before it counts as survivor.",
 )
 @click.option("--processes", type=click.IntRange(1, 256), help="Cores to use [default: all].")
 @click.option("--list", "listing", is_flag=True, help="Only show which there are.")

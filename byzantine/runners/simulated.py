@@ -12,6 +12,7 @@ from byzantine.oracles.observation import Operation
 from byzantine.scenario import Scenario, require_consistent
 from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.replica import block_hash_at
+from byzantine.simulation.standing import in_words
 from byzantine.simulation.world import World
 from byzantine.trace import What
 from byzantine.verdicts import Finding, Result
@@ -100,7 +101,7 @@ def observe(world: World) -> Observation:
         overfull=observed.overfull,
         highest_view=observed.highest_view,
         recovered_ms=recovered,
-        unfinished="" if recovered is not None else world.in_words(),
+        unfinished="" if recovered is not None else in_words(world),
     )
 
 

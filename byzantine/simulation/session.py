@@ -23,6 +23,7 @@ from byzantine.scenario import Expect, Scenario, require_consistent
 from byzantine.simulation.faults import Faults
 from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.session_client import SessionClient
+from byzantine.simulation.standing import collect
 from byzantine.simulation.steps import do
 from byzantine.simulation.virtual_loop import VirtualLoop
 from byzantine.simulation.world import CLEAN, World
@@ -199,7 +200,7 @@ class Session:
     # Judging.
 
     def _judged(self, oracles: tuple[Oracle, ...]) -> tuple[Finding, ...]:
-        self.world.collect()
+        collect(self.world)
         seen = self._observed()
         if not any(operation.outcome == "committed" for operation in seen.operations):
             # A test in which nothing was to be executed has no history that could be wrong.

@@ -7,7 +7,6 @@ Everything follows from the scenario: the same one gives the same events in the 
 """
 
 from collections import Counter
-from collections.abc import Callable
 from random import Random
 
 from byzantine import scenario as plan
@@ -25,17 +24,17 @@ from byzantine.simulation.hostile_clients import HostileClient
 from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.replica import SimulatedReplica
 from byzantine.simulation.signatures import signatures
+from byzantine.simulation.standing import collect
 from byzantine.simulation.steps import do, link_policy
+from byzantine.simulation.surroundings import SimulatedSurroundings
 from byzantine.trace import What
 from byzantine.workload import Workload
-from consensus.contract import Status
 from consensus.pool import PoolLimits
 from crypto.attestation import Height
 from crypto.batch import Millis, TxId
 from crypto.digest import Digest
 from crypto.roster import MemberId, Roster
 from ledger.genesis import Genesis
-from ledger.keyvalue import Family
 from network.simulated import (
     MILLISECOND,
     WALL_START_MS,
@@ -43,7 +42,6 @@ from network.simulated import (
     SimulatedNetwork,
 )
 from pbft import Tuning
-from pbft.records import CHECKPOINTS, EVIDENCE, NEW_VIEWS, archive_key
 from tetrarch.engines import ordering
 from tetrarch.node.effects import ConnectionId, Effects
 from tetrarch.node.limits import NodeLimits
@@ -161,7 +159,7 @@ class World:
 
     def _make_liar(self, liar: plan.Liar, endpoint: Endpoint) -> SimulatedReplica:
         member = MemberId(liar.member)
-        surroundings = _Surroundings(self, endpoint)
+        surroundings = SimulatedSurroundings(self, endpoint)
         signer, door, seed = self.signatures.member(member), self.parts.door, self.scenario.seed
         hand = Hand(surroundings, self.genesis, member, signer, door, self.memory, seed)
         hand.behaviours = [make_behaviour(hand, lie) for lie in liar.lies]
@@ -314,7 +312,7 @@ class World:
         limit = self.scenario.expect.live_within_ms
         if self.scheduler.run_while(lambda: not self.converged(), (limit or 5_000) * MILLISECOND):
             self.observed.converged_us = self.scheduler.now_us
-        self.collect()
+        collect(self)
 
     def heal(self) -> None:
         """Faults end: links are whole and clean, disks have room, all replicas run. Liars go on."""
@@ -373,106 +371,3 @@ class World:
                 return False
             heads.add(replica.heart.ledger.head_hash)
         return len(heads) == 1
-
-    def collect(self) -> None:
-        """Note where everybody stands now, for the oracles."""
-        observed = self.observed
-        observed.refused, observed.halted, observed.overfull, observed.missing = Counter(), [], [], []
-        for replica in self.honest:
-            if replica.heart is not None:
-                status = replica.heart.engine.status()
-                observed.highest_view = max(observed.highest_view, status.view)
-                self._note_standing(replica, status)
-                if not replica.lost_disk:
-                    self._note_archive(replica, status)
-                for reason, count in (*status.ignored, *replica.heart.counters.all()):
-                    observed.refused[reason] += count
-                observed.overfull += [
-                    f"replica {replica.member}: {held} {what}, at most {most} are allowed"
-                    for what, (held, most) in replica.heart.sizes().items()
-                    if held > most
-                ]
-        for replica in self.replicas:
-            if not replica.honest and replica.heart is not None:
-                halted = replica.heart.engine.status().halted
-                if halted is not None:
-                    observed.halted_liars[int(replica.member)] = halted
-        for client in self.clients:
-            observed.refused.update(client.refused_frames)
-        for done in plan.LINKS_DO:
-            if times := getattr(self.network.traffic, done):
-                observed.fired[done] = times
-
-    def _note_standing(self, replica: SimulatedReplica, status: Status) -> None:
-        """A replica halts on a full disk, and is marked after it lost its disk: for nothing else."""
-        if status.halted is not None and replica.heart is not None and replica.heart.failure is None:
-            self.observed.halted.append(f"replica {replica.member} halted: {status.halted}")
-        if status.marked and not replica.lost_disk:
-            self.observed.halted.append(f"replica {replica.member} was marked, though its disk is whole")
-
-    def _note_archive(self, replica: SimulatedReplica, status: Status) -> None:
-        """Certificates and evidence outlive the log (rule 24)."""
-        wanted = []
-        if status.low:
-            wanted.append(("the certificate of checkpoint", int(status.low), CHECKPOINTS))
-        if status.active and status.view:
-            wanted.append(("the NEW-VIEW of view", int(status.view), NEW_VIEWS))
-        for what, number, prefix in wanted:
-            if replica.disk.get(Family.ARCHIVE, archive_key(prefix, number)) is None:
-                self.observed.missing.append(f"replica {replica.member} did not keep {what} {number}")
-        held = next(replica.disk.scan(Family.ARCHIVE, EVIDENCE), (b"", b""))[0].startswith(EVIDENCE)
-        if replica.accused and not held:
-            self.observed.missing.append(f"replica {replica.member} did not keep its evidence")
-
-    def in_words(self) -> str:
-        """Return where everybody stands, for people."""
-        open_ = sum(len(client.open) for client in self.clients)
-        said = [f"clients wait for {open_}"]
-        for replica in self.replicas:
-            if replica.heart is None:
-                said.append(f"{replica.member}: down {replica.stopped or ''}".strip())
-                continue
-            status = replica.heart.engine.status()
-            where = f"{replica.member}: height {replica.heart.ledger.height} view {status.view}"
-            said.append(f"{where} waits for {status.waiting_for}")
-        return "; ".join(said)
-
-
-class _Surroundings:
-    """A liar's surroundings in this world (`byzantine.liars.liar.Surroundings`)."""
-
-    def __init__(self, world: World, endpoint: Endpoint) -> None:
-        self._world, self._endpoint = world, endpoint
-        self.replica: SimulatedReplica | None = None
-
-    def now_ms(self) -> int:
-        """Return the ms since the run began."""
-        return self._world.scheduler.now_us // MILLISECOND
-
-    def wall_ms(self) -> int:
-        """Return the wall clock."""
-        return self._world.wall_ms()
-
-    def after(self, delay_ms: int, action: Callable[[], object]) -> None:
-        """Call `action` later."""
-        self._world.scheduler.after(delay_ms * MILLISECOND, action)
-
-    def send_member(self, member: MemberId, frame: bytes) -> None:
-        """Send a frame to a member."""
-        self._world.send_member(self._endpoint, member, frame)
-
-    def send_client(self, connection: ConnectionId, frame: bytes) -> None:
-        """Send a frame to a client."""
-        self._world.send_client(self._endpoint, connection, frame)
-
-    def crash_for(self, delay_ms: int) -> None:
-        """End the process now, and start it again later."""
-        if self.replica is not None:
-            replica = self.replica
-            # Not from within its own turn.
-            self._world.scheduler.after(0, self._world.crash, replica)
-            self.after(delay_ms, lambda: self._world.revive(replica))
-
-    def on_lied(self, behaviour: str) -> None:
-        """A behaviour fired."""
-        self._world.on_lied(self._endpoint, behaviour)
