@@ -22,7 +22,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from byzantine.liars.catalogue import make_behaviour, require_behaviour
-from byzantine.liars.liar import Hand, LyingEngine
+from byzantine.liars.engine import LyingEngine
+from byzantine.liars.liar import Hand
 from byzantine.liars.memory import Memory
 from byzantine.liars.process import Mind, NodeDisk, ProcessSurroundings, lying_network
 from byzantine.liars.report import Report

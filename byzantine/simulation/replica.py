@@ -6,7 +6,8 @@ loudly. What must not be known here: what is right or wrong with what the replic
 
 from typing import TYPE_CHECKING
 
-from byzantine.liars.liar import Hand, LyingEngine
+from byzantine.liars.engine import LyingEngine
+from byzantine.liars.liar import Hand
 from byzantine.simulation.disk import SimulatedDisk
 from consensus.contract import Now
 from crypto.attestation import Height
