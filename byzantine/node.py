@@ -21,10 +21,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from byzantine.liars.catalogue import make_behaviour, require_behaviour
+from byzantine.liars.catalogue import BEHAVIOURS, make_behaviour
 from byzantine.liars.engine import LyingEngine
 from byzantine.liars.liar import Hand
 from byzantine.liars.memory import Memory
+from byzantine.liars.parameters import require_lie
 from byzantine.liars.process import Mind, NodeDisk, ProcessSurroundings, lying_network
 from byzantine.liars.report import Report
 from byzantine.scenario import FORMAT, Contradiction, Lie
@@ -73,8 +74,8 @@ def load_lies(path: Path) -> tuple[Lie, ...]:
         raise UnusableFile(path, "", f"is no JSON: {error}") from None
     if found.format != FORMAT:
         raise UnusableFile(path, "format", f"must be {FORMAT}")
-    for lie in found.lies:
-        require_behaviour(lie.behaviour)
+    for number, lie in enumerate(found.lies):
+        require_lie(BEHAVIOURS, lie, f"lies[{number}]")
     return found.lies
 
 

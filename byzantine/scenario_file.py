@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from byzantine.liars.catalogue import require_behaviour
+from byzantine.known import require_known
 from byzantine.scenario import FORMAT, Contradiction, Scenario, require_consistent
 
 MAX_SCENARIO_BYTES = 1024 * 1024
@@ -44,9 +44,7 @@ def scenario_of(values: Any, path: Path | str) -> Scenario:
     try:
         scenario = msgspec.convert(values, Scenario, strict=True)
         require_consistent(scenario)
-        for place, liar in enumerate(scenario.liars):
-            for number, lie in enumerate(liar.lies):
-                require_behaviour(lie.behaviour, f"liars[{place}].lies[{number}].behaviour")
+        require_known(scenario)
     except msgspec.ValidationError as error:
         raise UnusableFile(path, *field_and_reason(error)) from None
     except Contradiction as error:

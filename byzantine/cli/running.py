@@ -1,15 +1,20 @@
 """`tetrarch attack run`: stages attacks by name, or scenarios in files."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
+from msgspec import structs
 
 from byzantine.cli.reporting import progress_bar, report, report_options, summarised
+from byzantine.reports.wording import replay_command
 from byzantine.scenario import Scenario
 from byzantine.verdicts import Result
 from tetrarch.cli.output import Exit, end_like_interrupt, fail
+
+FILES = ".toml"
+"""How the name of a scenario file ends."""
 
 
 @click.command()
@@ -24,10 +29,15 @@ from tetrarch.cli.output import Exit, end_like_interrupt, fail
     help="In the simulator, or on real replica processes over TCP and TLS.",
 )
 @click.option(
-    "--replicas", "-n", "sizes", type=click.IntRange(4, 64), multiple=True, help="How many [default: 4]."
+    "--replicas",
+    "-n",
+    "sizes",
+    type=click.IntRange(4, 64),
+    multiple=True,
+    help="How many; a file says it itself [default: 4].",
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**53 - 1), default=0, show_default=True, help="The first seed."
+    "--seed", type=click.IntRange(0, 2**53 - 1), help="The first seed [default: 0, or what a file says]."
 )
 @click.option(
     "--seeds", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many seeds."
@@ -40,7 +50,7 @@ def run(
     groups: tuple[str, ...],
     runner: str,
     sizes: tuple[int, ...],
-    seed: int,
+    seed: int | None,
     seeds: int,
     processes: int | None,
     html: Path | None,
@@ -50,8 +60,23 @@ def run(
 ) -> int:
     """Stage attacks and judge what comes of each: whether it happened, whether the network stayed safe, how
     soon it recovered, and who is blamed."""
-    scenarios = chosen(names, everything, groups, sizes or (4,), range(seed, seed + seeds))
-    by_key = {(each.name, each.replicas, each.seed): each for each in scenarios}
+    files = load_files(names)
+    if files and sizes:
+        fail(Exit.USAGE, f"-n: {files[0][1]} says itself how many replicas it has")
+    scenarios = [
+        *from_files(files, seed, seeds),
+        *chosen(names, everything, groups, sizes or (4,), range(seed or 0, (seed or 0) + seeds)),
+    ]
+    by_key: dict[tuple[str, int, int], Scenario] = {}
+    for each in scenarios:
+        if by_key.setdefault((each.name, each.replicas, each.seed), each) is not each:
+            fail(Exit.USAGE, f"name: two of these scenarios are called {each.name!r}")
+    paths = {each.name: path for each, path in files}
+
+    def again(result: Result) -> str:
+        path = paths.get(result.name)
+        return replay_command(result, None if path is None else str(path))
+
     began = time.perf_counter()
     with progress_bar(len(scenarios), as_json) as advance:
         results = []
@@ -60,7 +85,13 @@ def run(
             results.append(result)
     summary = summarised(runner, began, results)
     return report(
-        summary, lambda result: by_key[result.name, result.n, result.seed], html, junit, save, as_json
+        summary,
+        lambda result: by_key[result.name, result.n, result.seed],
+        html,
+        junit,
+        save,
+        as_json,
+        again=again,
     )
 
 
@@ -79,12 +110,30 @@ def _run(scenarios: Sequence[Scenario], runner: str, processes: int | None) -> I
     yield from run_all(judged, scenarios, lost, number, chunk=max(1, min(8, len(scenarios) // 16)))
 
 
+def load_files(names: Sequence[str]) -> list[tuple[Scenario, Path]]:
+    """Return the scenarios in files, and which is in which. Ends the command where one cannot be used."""
+    from byzantine.scenario_file import UnusableFile, load_scenario
+
+    try:
+        paths = [Path(name) for name in dict.fromkeys(names) if name.endswith(FILES)]
+        return [(load_scenario(path), path) for path in paths]
+    except UnusableFile as error:
+        fail(Exit.USAGE, str(error))
+
+
+def from_files(files: Iterable[tuple[Scenario, Path]], seed: int | None, seeds: int) -> Iterator[Scenario]:
+    """Yield each with its own seed and those after it, or from `seed` on."""
+    for scenario, _ in files:
+        first = scenario.seed if seed is None else seed
+        for number in range(first, first + seeds):
+            yield structs.replace(scenario, seed=number)
+
+
 def chosen(
     names: Sequence[str], everything: bool, groups: Sequence[str], sizes: Sequence[int], seeds: Sequence[int]
 ) -> list[Scenario]:
-    """Return the scenarios that the arguments mean. Ends the command where one means nothing."""
+    """Return the catalogue's scenarios that the arguments mean. Ends the command where one means nothing."""
     from byzantine.attacks.catalogue import ATTACKS, UnknownAttack, find_attack
-    from byzantine.scenario_file import UnusableFile, load_scenario
 
     known = {each.group for each in ATTACKS.values()}
     wrong = [group for group in groups if group not in known]
@@ -93,15 +142,8 @@ def chosen(
     if not (names or everything or groups):
         fail(Exit.USAGE, "name attacks or files, or give --all or --group; `tetrarch attack list` shows them")
     attacks = [each for each in ATTACKS.values() if everything or each.group in groups]
-    scenarios: list[Scenario] = []
     try:
-        for name in names:
-            if name.endswith(".toml"):
-                scenarios.append(load_scenario(Path(name)))
-            else:
-                attacks.append(find_attack(name))
-    except (UnknownAttack, UnusableFile) as error:
+        attacks += [find_attack(name) for name in names if not name.endswith(FILES)]
+    except UnknownAttack as error:
         fail(Exit.USAGE, str(error))
-    for attack in dict.fromkeys(attacks):
-        scenarios += [attack.scenario(n, seed) for n in sizes for seed in seeds]
-    return scenarios
+    return [attack.scenario(n, seed) for attack in dict.fromkeys(attacks) for n in sizes for seed in seeds]

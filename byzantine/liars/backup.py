@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from msgspec import structs
 
 from byzantine.liars.liar import Behaviour, Hand, Outgoing, behaviour
+from byzantine.liars.parameters import Parameters
 from byzantine.scenario import Lie
 from crypto.attestation import MAX_HEIGHT, Height
 from crypto.digest import digest
@@ -143,9 +144,11 @@ class SequenceOffByOne(Voting):
 class ViewOffByOne(Voting):
     """Sends beside each vote the same one of a neighbouring view: the next, or with `by` -1 the last."""
 
+    parameters: ClassVar[Parameters] = {"by": 1}
+
     def on_vote(self, to: int, envelope: Envelope, vote: Voted) -> list[Envelope] | None:
         """Ahead of the vote."""
-        view = vote.view + self.number("by", 1)
+        view = vote.view + self.number("by")
         if not 0 <= view <= MAX_VIEW:
             return None
         return [self.hand.sign(structs.replace(vote, view=View(view))), envelope]
@@ -193,6 +196,8 @@ class EarlyVotes(Behaviour):
     """Answers each proposal with PREPARE and COMMIT at once, `copies` of each: without the bodies, nothing
     durable, nobody prepared."""
 
+    parameters: ClassVar[Parameters] = {"copies": 1}
+
     def hears(self, message: Signed[Any]) -> bool:
         """A proposal is voted for before the engine sees it."""
         said = message.message
@@ -201,7 +206,7 @@ class EarlyVotes(Behaviour):
             self.fire()
             for kind in (Prepare, Commit):
                 vote = self.hand.sign(kind(said.view, said.sequence, said.digest))
-                for _ in range(self.number("copies", 1)):
+                for _ in range(self.number("copies")):
                     self.hand.tell(self.hand.others, vote)
         return True
 
@@ -210,6 +215,8 @@ class EarlyVotes(Behaviour):
 class ForgetVotes(Behaviour):
     """Crashes right after a proposal or a COMMIT of its own, comes back `down_ms` later without its votes,
     and hides from its engine those that others show it: as if it had never cast them."""
+
+    parameters: ClassVar[Parameters] = {"down_ms": 10}
 
     def __init__(self, hand: Hand, lie: Lie) -> None:
         super().__init__(hand, lie)
@@ -221,7 +228,7 @@ class ForgetVotes(Behaviour):
             return None
         if not self._crashing and self.may_fire(message.view, message.sequence, to):
             self._crashing = True
-            self.hand.world.crash_for(self.number("down_ms", 10))
+            self.hand.world.crash_for(self.number("down_ms"))
         return None
 
     def on_restart(self, disk: Any) -> None:
@@ -266,6 +273,7 @@ class Mute(Behaviour):
 class Flap(Behaviour):
     """Crashes again and again, and is back some `down_ms` later each time, with all that it had stored."""
 
+    parameters: ClassVar[Parameters] = {"down_ms": 100}
     speaks_every_ms = 150
 
     def __init__(self, hand: Hand, lie: Lie) -> None:
@@ -276,7 +284,7 @@ class Flap(Behaviour):
         """Down, for half of `down_ms` at least."""
         if self._down or not self.may_fire():
             return
-        most = self.number("down_ms", 100)
+        most = self.number("down_ms")
         self._down = True
         self.fire()
         self.hand.world.crash_for(self.random.randint(most // 2, most))

@@ -1,7 +1,5 @@
 """All behaviours of lying members by name: importing this module defines every one of them."""
 
-from difflib import get_close_matches
-
 from byzantine.liars import (  # noqa: F401  # define their behaviours
     backup,
     collusion,
@@ -16,19 +14,13 @@ from byzantine.liars import (  # noqa: F401  # define their behaviours
     view_change,
 )
 from byzantine.liars.liar import BEHAVIOURS, Behaviour, Hand
-from byzantine.scenario import Contradiction, Lie
+from byzantine.liars.parameters import require_lie
+from byzantine.scenario import Lie
 
-__all__ = ["BEHAVIOURS", "make_behaviour", "require_behaviour"]
+__all__ = ["BEHAVIOURS", "make_behaviour"]
 
 
 def make_behaviour(hand: Hand, lie: Lie) -> Behaviour:
-    """Return a behaviour for one liar. Raises `Contradiction` for an unknown name."""
-    require_behaviour(lie.behaviour)
+    """Return a behaviour for one liar. Raises `Contradiction`."""
+    require_lie(BEHAVIOURS, lie, "lies")
     return BEHAVIOURS[lie.behaviour](hand, lie)
-
-
-def require_behaviour(name: str, field: str = "behaviour") -> None:
-    """Raise `Contradiction` for a name that no behaviour of a member has, naming those like it."""
-    if name not in BEHAVIOURS:
-        like = get_close_matches(name, BEHAVIOURS)
-        raise Contradiction(field, f"{name!r} is unknown" + (f"; like it: {', '.join(like)}" if like else ""))

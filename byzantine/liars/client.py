@@ -6,13 +6,13 @@ runner runs them.
 """
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import ClassVar, Protocol, TypeVar
 
 from msgspec.json import Encoder
 
 from byzantine.liars.hostile import Hostile, Surroundings
-from byzantine.scenario import Contradiction, Lie
+from byzantine.liars.parameters import require_lie
+from byzantine.scenario import Lie
 from crypto.batch import Millis
 from crypto.codec import encode
 from crypto.digest import ChainId, Digest, tag
@@ -139,10 +139,6 @@ def client_behaviour(name: str) -> Callable[[type[C]], type[C]]:
 
 
 def make_client_behaviour(client: Connections, lie: Lie, seed: str) -> ClientBehaviour:
-    """Return the behaviour of one hostile client. Raises `Contradiction` for an unknown name."""
-    kind = CLIENT_BEHAVIOURS.get(lie.behaviour)
-    if kind is None:
-        like = get_close_matches(lie.behaviour, CLIENT_BEHAVIOURS)
-        hint = f"; like it: {', '.join(like)}" if like else ""
-        raise Contradiction("hostile_clients", f"{lie.behaviour!r} is unknown{hint}")
-    return kind(client, lie, seed)
+    """Return the behaviour of one hostile client. Raises `Contradiction`."""
+    require_lie(CLIENT_BEHAVIOURS, lie, "hostile_clients")
+    return CLIENT_BEHAVIOURS[lie.behaviour](client, lie, seed)

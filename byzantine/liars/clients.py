@@ -4,8 +4,11 @@ What lives here: behaviours of hostile clients. What must not be known here: net
 (`byzantine.attacks`).
 """
 
+from typing import ClassVar
+
 from byzantine.liars.client import TAG, ClientBehaviour, Connections, client_behaviour
 from byzantine.liars.encodings import bombs, odd_forms
+from byzantine.liars.parameters import Parameters
 from byzantine.liars.signing import (
     LOW,
     for_low_order_key,
@@ -104,18 +107,20 @@ class Flood(ClientBehaviour):
     """Asks more questions than one may, sends transactions under many keys with signatures good and bad, too
     large a payload, and too large a frame."""
 
+    parameters: ClassVar[Parameters] = {"transactions": 40, "questions": 100}
+
     def speak(self) -> None:
         """`transactions` under so many keys, and `questions` at once."""
         if not self.may_fire():
             return
-        count = self.number("transactions", 40)
+        count = self.number("transactions")
         signers = [self.client.signer(1 + number) for number in range(count)]
         good = [self.signed(self.body(sender=each.public_key), each) for each in signers]
         bad = [self.own(self.random.randbytes(64) + raw[64:]) for raw in good]
         large = self.signed(self.body(b"x" * self.client.genesis.max_transaction_bytes))
         self.fire()
         self.submit([*bad, *good, large])
-        for request in range(self.number("questions", 100)):
+        for request in range(self.number("questions")):
             self.send(AskStatus(request), (self.one_member(),) if self.lie.peers else self.members[:1])
         self.send(bytes((1,)) + bytes(MAX_CLIENT_FRAME_BYTES + 1), (self.one_member(),))
 
@@ -124,11 +129,13 @@ class Flood(ClientBehaviour):
 class FillPool(ClientBehaviour):
     """Sends more transactions at once than pools may hold, and more than one client's share."""
 
+    parameters: ClassVar[Parameters] = {"count": 200}
+
     def speak(self) -> None:
         """`count` of them, in frames of a few hundred."""
         if not self.may_fire():
             return
-        raws = [self.signed(self.body()) for _ in range(self.number("count", 200))]
+        raws = [self.signed(self.body()) for _ in range(self.number("count"))]
         self.fire()
         for first in range(0, len(raws), 300):
             self.submit(raws[first : first + 300])

@@ -7,6 +7,7 @@ What lives here: the base of both. What must not be known here: what either does
 from random import Random
 from typing import ClassVar, Protocol
 
+from byzantine.liars.parameters import Parameters, parameter
 from byzantine.scenario import Lie
 
 
@@ -26,6 +27,8 @@ class Hostile:
     """One hostile behaviour of a client or of the network."""
 
     name: ClassVar[str]
+    parameters: ClassVar[Parameters] = {}
+    """What a lie may choose, and what that is unless it does."""
 
     def __init__(self, lie: Lie, surroundings: Surroundings, seed: str) -> None:
         self.lie = lie
@@ -50,10 +53,10 @@ class Hostile:
         self.fired += 1
         self._surroundings.on_lied(self.name)
 
-    def number(self, name: str, otherwise: int) -> int:
-        """Return an integer parameter."""
-        return int(self.lie.parameters.get(name, otherwise))
+    def number(self, name: str) -> int:
+        """Return a parameter that is a whole number."""
+        return int(parameter(self.parameters, self.lie, name))
 
-    def share(self, name: str, otherwise: float) -> float:
+    def share(self, name: str) -> float:
         """Return a parameter that is a probability."""
-        return float(self.lie.parameters.get(name, otherwise))
+        return float(parameter(self.parameters, self.lie, name))

@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from byzantine.liars.memory import Memory
+from byzantine.liars.parameters import Parameters, parameter
 from byzantine.scenario import Lie
 from consensus.contract import Engine, Request, Status
 from consensus.quorum import Quorums
@@ -106,6 +107,8 @@ class Behaviour:
     """How often `speak` is called; 0: never."""
     plots: ClassVar[bool] = False
     """Whether several liars agree on what they do, in the memory that they share."""
+    parameters: ClassVar[Parameters] = {}
+    """What a lie may choose, and what that is unless it does."""
 
     def __init__(self, hand: "Hand", lie: Lie) -> None:
         self.hand = hand
@@ -138,9 +141,9 @@ class Behaviour:
         self.fired += times
         self.hand.world.on_lied(self.name)
 
-    def number(self, name: str, otherwise: int) -> int:
-        """Return an integer parameter."""
-        return int(self.lie.parameters.get(name, otherwise))
+    def number(self, name: str) -> int:
+        """Return a parameter that is a whole number."""
+        return int(parameter(self.parameters, self.lie, name))
 
     # What. Nothing by default.
 

@@ -10,11 +10,12 @@ Testing of Byzantine Fault Tolerant Algorithms", 2023.)
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from msgspec import structs
 
 from byzantine.liars.liar import Behaviour, Hand, Outgoing, behaviour
+from byzantine.liars.parameters import Parameters, parameter
 from byzantine.scenario import Lie
 from crypto.attestation import MAX_HEIGHT, Attestation, Height, attested
 from crypto.batch import Millis, batch_digest, transaction_root
@@ -48,11 +49,13 @@ SHARE = 0.4
 class Mutate(Behaviour):
     """Mutates what its engine says in some rounds, towards some of the others."""
 
+    parameters: ClassVar[Parameters] = {"small": True}
+
     def __init__(self, hand: Hand, lie: Lie) -> None:
         super().__init__(hand, lie)
         self._rounds: dict[tuple[str, int, int], frozenset[int]] = {}
         """Towards whom each round is mutated."""
-        self.small = bool(lie.parameters.get("small", True))
+        self.small = bool(parameter(self.parameters, lie, "small"))
 
     def on_message(self, to: int, envelope: Envelope, message: Any) -> Iterable[Outgoing] | None:
         """Replace what is one's own, in a chosen round."""

@@ -5,12 +5,13 @@ not be known here: networks in which they are staged (`byzantine.attacks`).
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import structs
 
 from byzantine.liars.encodings import bombs, odd_forms
 from byzantine.liars.liar import Behaviour, Hand, Outgoing, behaviour
+from byzantine.liars.parameters import Parameters
 from byzantine.liars.signing import malleated, real
 from byzantine.scenario import Lie
 from consensus.contract import Request
@@ -140,6 +141,7 @@ class BadSignatureFlood(Behaviour):
     """Sends more votes than may wait of one member, in its own name and in others', under signatures that are
     none."""
 
+    parameters: ClassVar[Parameters] = {"count": 5_000}
     speaks_every_ms = 150
 
     def speak(self) -> None:
@@ -152,7 +154,7 @@ class BadSignatureFlood(Behaviour):
         roster = self.hand.roster
         vote = Prepare(View(status.view), Height(status.executed + 1), digest("flood"))
         body = encode(vote)
-        for number in range(self.number("count", 5_000)):
+        for number in range(self.number("count")):
             signer = MemberId(number % roster.n)
             signature = Signature(self.random.randbytes(64))
             self.hand.tell(to, Envelope(PREPARE, roster.epoch, signer, body, signature))

@@ -5,9 +5,10 @@ what goes with them. What must not be known here: networks in which they are sta
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from byzantine.liars.liar import Behaviour, Hand, Outgoing, behaviour
+from byzantine.liars.parameters import Parameters
 from byzantine.scenario import Lie
 from consensus.contract import Request
 from crypto.batch import Millis, TxId, batch_digest, transaction_root
@@ -284,12 +285,14 @@ class OrderTooLongValid(Proposing):
     """Orders a batch as if it were proposed long before: some of it is then valid for too long, or the time
     goes back."""
 
+    parameters: ClassVar[Parameters] = {"back_ms": 10_000}
+
     def on_proposal(self, to: int, envelope: Envelope, message: PrePrepare) -> Iterable[Outgoing] | None:
         """Its timestamp moves back by `back_ms`, within the clock bound."""
         if not self.may_change(message, to):
             return None
         self.fire()
-        back = self.number("back_ms", 10_000)
+        back = self.number("back_ms")
         ids = split_ids(envelope.beside)
         return self.sent(to, self.proposal(message, ids, timestamp=max(1, message.timestamp - back)))
 
@@ -298,12 +301,14 @@ class OrderTooLongValid(Proposing):
 class WrongTime(Proposing):
     """Proposes timestamps far in the future, or, with a negative `by_ms`, in the past."""
 
+    parameters: ClassVar[Parameters] = {"by_ms": 3_600_000}
+
     def on_proposal(self, to: int, envelope: Envelope, message: PrePrepare) -> Iterable[Outgoing] | None:
         """Moved by `by_ms`."""
         if not self.may_change(message, to):
             return None
         self.fire()
-        stamp = max(1, message.timestamp + self.number("by_ms", 3_600_000))
+        stamp = max(1, message.timestamp + self.number("by_ms"))
         return self.sent(to, self.proposal(message, split_ids(envelope.beside), timestamp=stamp))
 
 
@@ -311,12 +316,14 @@ class WrongTime(Proposing):
 class SlowProposals(Proposing):
     """Keeps each proposal back for `delay_ms`: just below the others' timeout."""
 
+    parameters: ClassVar[Parameters] = {"delay_ms": 600}
+
     def on_proposal(self, to: int, envelope: Envelope, message: PrePrepare) -> Iterable[Outgoing] | None:
         """Later."""
         if not self.may_change(message, to):
             return None
         self.fire()
-        return self.sent(to, envelope, delay_ms=self.number("delay_ms", 600))
+        return self.sent(to, envelope, delay_ms=self.number("delay_ms"))
 
 
 @behaviour("no-proposals")

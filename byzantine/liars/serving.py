@@ -6,11 +6,12 @@ not be known here: networks in which they are staged (`byzantine.attacks`).
 
 from collections.abc import Callable, Iterable
 from itertools import cycle
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import structs
 
 from byzantine.liars.liar import Behaviour, Hand, Outgoing, behaviour
+from byzantine.liars.parameters import Parameters
 from byzantine.scenario import Lie
 from crypto.attestation import Attestation, Height
 from crypto.batch import Millis, TxId, batch_digest, transaction_root
@@ -181,10 +182,12 @@ class RewrittenChain(Serving):
 class SlowServing(Serving):
     """Serves one block at a time, `delay_ms` after it was asked."""
 
+    parameters: ClassVar[Parameters] = {"delay_ms": 2_500}
+
     def on_range(self, to: int, served: Range) -> Iterable[Outgoing] | None:
         """The first of those that were asked for."""
         answer = structs.replace(served, blocks=served.blocks[:1])
-        return [Outgoing(to, answer, self.number("delay_ms", 2_500))]
+        return [Outgoing(to, answer, self.number("delay_ms"))]
 
 
 @behaviour("endless-questions")
@@ -210,6 +213,8 @@ class HoldCertificate(Behaviour):
     complete; serves these to nobody, or to the member `confides` alone; and at `vanish_ms` falls silent for
     good."""
 
+    parameters: ClassVar[Parameters] = {"vanish_ms": -1, "confides": -1}
+
     def on_message(self, to: int, envelope: Envelope, message: Any) -> Iterable[Outgoing] | None:
         """Its votes and attestations stay here."""
         if self._vanished() or (isinstance(message, Commit | Attestation) and self.may_fire(to=to)):
@@ -221,7 +226,7 @@ class HoldCertificate(Behaviour):
         """Whoever asks for blocks is told that there are none."""
         if self._vanished():
             return ()
-        if not isinstance(frame, Range) or to == self.number("confides", -1) or not self.may_fire(to=to):
+        if not isinstance(frame, Range) or to == self.number("confides") or not self.may_fire(to=to):
             return None
         return [Outgoing(to, Range(frame.first, ()))]
 
@@ -230,5 +235,5 @@ class HoldCertificate(Behaviour):
         return () if self._vanished() else None
 
     def _vanished(self) -> bool:
-        vanishes = self.number("vanish_ms", -1)
+        vanishes = self.number("vanish_ms")
         return 0 <= vanishes <= self.hand.world.now_ms()

@@ -6,11 +6,12 @@ one that is honest, and computes wrongly. What must not be known here: serving b
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import structs
 
 from byzantine.liars.liar import Behaviour, Hand, Outgoing, behaviour
+from byzantine.liars.parameters import Parameters
 from byzantine.scenario import Lie
 from crypto.attestation import MAX_HEIGHT, Attestation, Height, attested
 from crypto.codec import encode
@@ -124,12 +125,14 @@ class AttestEarly(CheckpointLie):
 class PhantomHeight(Behaviour):
     """Claims to have executed thousands of blocks more than there are, and has nothing to give of them."""
 
+    parameters: ClassVar[Parameters] = {"by": 5_000}
+
     def on_message(self, to: int, envelope: Envelope, message: Any) -> Iterable[Outgoing] | None:
         """In its STATUS."""
         if not isinstance(message, Status) or envelope.signer != self.hand.member or not self.may_fire(to=to):
             return None
         self.fire()
-        executed = Height(min(message.executed + self.number("by", 5_000), MAX_HEIGHT))
+        executed = Height(min(message.executed + self.number("by"), MAX_HEIGHT))
         return [Outgoing(to, EngineMessage(self.hand.sign(structs.replace(message, executed=executed))))]
 
 
@@ -137,12 +140,14 @@ class PhantomHeight(Behaviour):
 class ClaimsNeed(Behaviour):
     """Claims in every STATUS that its disk is old, and that it needs blocks up to a height far ahead."""
 
+    parameters: ClassVar[Parameters] = {"windows": 3}
+
     def on_message(self, to: int, envelope: Envelope, message: Any) -> Iterable[Outgoing] | None:
         """As far as a primary lets itself be asked, and farther with each checkpoint."""
         if not isinstance(message, Status) or envelope.signer != self.hand.member or not self.may_fire(to=to):
             return None
         self.fire()
-        needs = Height(message.stable + self.number("windows", 3) * self.hand.genesis.window)
+        needs = Height(message.stable + self.number("windows") * self.hand.genesis.window)
         return [Outgoing(to, EngineMessage(self.hand.sign(structs.replace(message, needs=needs))))]
 
 
@@ -151,6 +156,7 @@ class PhantomTarget(CheckpointLie):
     """Passes on certificates of a checkpoint that does not exist: with its own signature alone, or with votes
     of the others that they cast for something else."""
 
+    parameters: ClassVar[Parameters] = {"by": 1_000}
     speaks_every_ms = 50
 
     def speak(self) -> None:
@@ -160,7 +166,7 @@ class PhantomTarget(CheckpointLie):
         if len(votes) + 1 < self.hand.quorums.quorum or not self.may_fire():
             return
         self.fire()
-        height = self.multiple(self.hand.executed + self.number("by", 1_000))
+        height = self.multiple(self.hand.executed + self.number("by"))
         own = self.hand.sign(Attestation(height, digest("invented", encode(height))))
         vote = Vote(own.signer, own.signature)
         for signers in ([vote], [vote, *votes.values()]):

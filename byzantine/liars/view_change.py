@@ -6,11 +6,12 @@ follows makes of it (`new_view`), and networks in which they are staged (`byzant
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import structs
 
 from byzantine.liars.liar import Behaviour, Hand, Outgoing, behaviour
+from byzantine.liars.parameters import Parameters
 from byzantine.scenario import Lie
 from consensus.contract import Status
 from crypto.attestation import Height
@@ -241,6 +242,8 @@ class EquivocateViewChange(Changing):
     """Sends the primary of the view that comes another VIEW-CHANGE than all others: one that hides what it
     prepared. That one comes `delay_ms` later."""
 
+    parameters: ClassVar[Parameters] = {"delay_ms": 20}
+
     def changed(self, message: ViewChange) -> Envelope | None:
         """Both are valid."""
         if not message.prepared:
@@ -255,7 +258,7 @@ class EquivocateViewChange(Changing):
 
     def delay_ms(self, to: int, message: ViewChange) -> int:
         """The others hold theirs by then."""
-        return self.number("delay_ms", 20)
+        return self.number("delay_ms")
 
 
 @behaviour("commits-to-primary")

@@ -26,8 +26,11 @@ def mutant_named(name: str) -> Mutant:
     """Return the mutant called `name`. Raises `MutantError` naming those that are called alike."""
     mutant = MUTANTS.get(name)
     if mutant is None:
-        close = get_close_matches(name, MUTANTS) or sorted(MUTANTS)
-        raise MutantError(f"there is no mutant {name!r}; did you mean {', '.join(close)}?")
+        close = get_close_matches(name, MUTANTS)
+        hint = (
+            f"did you mean {' or '.join(close)}?" if close else "`tetrarch attack mutants --list` shows all"
+        )
+        raise MutantError(f"there is no mutant {name!r}; {hint}")
     return mutant
 
 

@@ -81,9 +81,9 @@ def idle(result: Result) -> tuple[str, ...]:
     return tuple(name for name, count in result.fired.items() if not count)
 
 
-def replay_command(result: Result) -> str:
-    """Return the command that repeats a run whose replay file is not at hand."""
-    name = shlex.quote(clean(result.name))
-    size = "" if result.n == 4 else f" --replicas {result.n}"
+def replay_command(result: Result, path: str | None = None) -> str:
+    """Return the command that repeats a run whose replay file is not at hand; `path`: its scenario's."""
+    name = shlex.quote(clean(result.name if path is None else path))
+    size = "" if result.n == 4 or path is not None else f" --replicas {result.n}"
     runner = "" if result.runner == "simulated" else f" --runner {shlex.quote(clean(result.runner))}"
     return f"tetrarch attack run {name}{size} --seed {result.seed}{runner}"

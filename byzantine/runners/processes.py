@@ -22,7 +22,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from byzantine import scenario as plan
-from byzantine.liars.catalogue import BEHAVIOURS, require_behaviour
+from byzantine.known import require_known
+from byzantine.liars.catalogue import BEHAVIOURS
 from byzantine.oracles import Observation, judge
 from byzantine.oracles.observation import Chain
 from byzantine.runners.members import CAN_FILL_DISKS
@@ -61,9 +62,7 @@ def run_on_processes(
     is left there. Blocks; ends all its processes however it ends itself. Raises `Contradiction`.
     """
     require_consistent(scenario)
-    for liar in scenario.liars:
-        for lie in liar.lies:
-            require_behaviour(lie.behaviour)
+    require_known(scenario)
     impossible = unplayable(scenario)
     if impossible:
         return unfinished(scenario, PROCESSES, impossible[0])

@@ -5,11 +5,11 @@ here: members' keys. It forges nothing; it shows what was said, changes bytes, a
 """
 
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from byzantine.liars.hostile import Hostile
-from byzantine.scenario import Contradiction, Lie
+from byzantine.liars.parameters import require_lie
+from byzantine.scenario import Lie
 from network.simulated import MILLISECOND, Endpoint
 
 if TYPE_CHECKING:
@@ -84,13 +84,9 @@ def adversary(name: str) -> Callable[[type[A]], type[A]]:
 
 
 def make_adversary(world: "World", lie: Lie, number: int) -> Adversary:
-    """Return an adversary of one world. Raises `Contradiction` for an unknown name."""
-    kind = ADVERSARIES.get(lie.behaviour)
-    if kind is None:
-        like = get_close_matches(lie.behaviour, ADVERSARIES)
-        hint = f"; like it: {', '.join(like)}" if like else ""
-        raise Contradiction("hostile_network", f"{lie.behaviour!r} is unknown{hint}")
-    return kind(world, lie, number)
+    """Return an adversary of one world. Raises `Contradiction`."""
+    require_lie(ADVERSARIES, lie, "hostile_network")
+    return ADVERSARIES[lie.behaviour](world, lie, number)
 
 
 def through(adversaries: Iterable[Adversary], source: Endpoint, to: int, frame: bytes) -> Iterable[Carried]:

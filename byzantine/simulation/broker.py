@@ -6,10 +6,11 @@ What lives here: adversaries (catalogue 59 and 68). What must not be known here:
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import structs
 
+from byzantine.liars.parameters import Parameters
 from byzantine.scenario import Lie
 from byzantine.simulation.adversary import Adversary, Carried, adversary
 from crypto.digest import ChainId, digest
@@ -35,6 +36,8 @@ class LyingBroker(Adversary):
     """Drops, repeats, reorders, delays, changes and replays frames between members, each with probability
     `share`; and delivers in one member's name what another said."""
 
+    parameters: ClassVar[Parameters] = {"share": 0.25, "delay_ms": 150}
+
     def __init__(self, world: "World", lie: Lie, number: int) -> None:
         super().__init__(world, lie, number)
         self._read: deque[bytes] = deque(maxlen=KEPT)
@@ -42,7 +45,7 @@ class LyingBroker(Adversary):
     def on_frame(self, source: Endpoint, to: int, frame: bytes) -> Iterable[Carried] | None:
         """What a broker can do without keys."""
         self._read.append(frame)
-        if not self.may_fire(to) or self.random.random() >= self.share("share", 0.25):
+        if not self.may_fire(to) or self.random.random() >= self.share("share"):
             return None
         self.fire()
         match self.random.randrange(7):
@@ -51,7 +54,7 @@ class LyingBroker(Adversary):
             case 1:
                 return (Carried(frame), Carried(frame, self.random.randrange(200)))
             case 2:
-                return (Carried(frame, self.random.randrange(self.number("delay_ms", 150))),)
+                return (Carried(frame, self.random.randrange(self.number("delay_ms"))),)
             case 3:
                 return (Carried(self._forged(frame)), Carried(frame))
             case 4:

@@ -4,8 +4,9 @@ What lives here: an adversary that cuts members off by what it sees of the hones
 not be known here: what is in frames.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from byzantine.liars.parameters import Parameters, parameter
 from byzantine.scenario import Lie
 from byzantine.simulation.adversary import Adversary, adversary
 from pbft.messages import View, primary_of
@@ -19,6 +20,7 @@ class CutPrimary(Adversary):
     """Cuts off the primary of the highest view that an honest replica is in or about to enter, and lets
     the one before back; with `leading`, only once that view has started somewhere. Stops when faults end."""
 
+    parameters: ClassVar[Parameters] = {"leading": False}
     looks_every_ms = 5
 
     def __init__(self, world: "World", lie: Lie, number: int) -> None:
@@ -41,7 +43,7 @@ class CutPrimary(Adversary):
         self.fire()
 
     def _present_view(self) -> int:
-        leading = bool(self.lie.parameters.get("leading", False))
+        leading = bool(parameter(self.parameters, self.lie, "leading"))
         running = [replica.heart for replica in self.world.honest if replica.heart is not None]
         statuses = [heart.engine.status() for heart in running]
         return max((each.view for each in statuses if each.active or not leading), default=-1)

@@ -5,9 +5,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from msgspec import structs
 
 from byzantine.attacks.catalogue import ATTACKS
-from byzantine.campaign.replay import replay_of, save_replay
+from byzantine.campaign.generator import random_scenario
+from byzantine.campaign.replay import load_replay, replay_of, save_replay
 from byzantine.campaign.runs import judged
 from byzantine.mutants import MUTANTS
 from byzantine.scenario import Expect, Scenario, Submit
@@ -71,6 +73,7 @@ def test_a_failure_is_told_saved_replayed_and_shrunk(tmp_path: Path) -> None:
     result = ran("attack", "run", str(scenario), "--save", str(kept))
     assert result.code == 1
     assert "view 0 was never left" in result.out
+    assert f"again: tetrarch attack run {scenario} --seed 0" in result.out
     replay = next(kept.glob("*.replay.json"))
     again = ran("attack", "replay", str(replay))
     assert again.code == 1
@@ -79,6 +82,38 @@ def test_a_failure_is_told_saved_replayed_and_shrunk(tmp_path: Path) -> None:
     assert shrunk.code == 0
     assert json.loads(shrunk.out)["events"] == 0
     assert len(list(small.glob("test_*.py"))) == 1
+
+
+def test_a_file_is_run_over_as_many_seeds_as_are_asked_for(tmp_path: Path) -> None:
+    scenario, same = tmp_path / "strict.toml", tmp_path / "same.toml"
+    for path in (scenario, same):
+        path.write_text(FAILING.replace('view = "changed"', 'view = "kept"'))
+    told = json.loads(ran("attack", "run", str(scenario), "--seed", "5", "--seeds", "3", "--json").out)
+    assert [each["seed"] for each in told["scenarios"]] == [5, 6, 7]
+    assert told["failures"] == 0
+    sized = ran("attack", "run", str(scenario), "-n", "7")
+    assert (sized.code, "-n:" in sized.err) == (2, True)
+    twice = ran("attack", "run", str(scenario), str(same))
+    assert (twice.code, "name:" in twice.err) == (2, True)
+
+
+def test_a_failing_campaign_keeps_what_failed_and_says_how_to_see_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stricter(seed: int, n: int, liars: bool, signatures: str) -> Scenario:
+        scenario = random_scenario(seed, n, liars, signatures)
+        return structs.replace(scenario, expect=Expect(view="changed", fired=()))
+
+    monkeypatch.setattr("byzantine.campaign.kinds.random_scenario", stricter)
+    keep = tmp_path / "kept"
+    command = ("campaign", "--kind", "random", "--no-liars", "--schedules", "2", "--processes", "1")
+    result = ran("attack", *command, "--save", str(keep))
+    assert result.code == 1
+    first = int(next(keep.glob("random-n4-seed*.replay.json")).name.split("seed")[1].split(".")[0])
+    again = f"tetrarch attack campaign --kind random --first {first} --schedules 1 --no-liars"
+    assert again in result.out
+    small = load_replay(next((keep / "shrunk").glob("*.replay.json")))
+    assert small.scenario.events <= 20
 
 
 def test_a_campaign_counts_its_schedules() -> None:
@@ -111,6 +146,7 @@ def test_a_mutant_is_killed_and_told_by_what() -> None:
         (("run", "--group", "nobody"), "--group"),
         (("list", "equivocte"), "did you mean equivocate"),
         (("mutants", "no-such-mutant"), "no-such-mutant"),
+        (("campaign", "--no-liars"), "--no-liars"),
         (("replay", "none.json"), "none.json"),
         (("shrink", "none.json"), "none.json"),
         (("run", "equivocate", "-n", "3"), "3"),

@@ -1,0 +1,29 @@
+"""Whether all that a scenario names is there: behaviours and their parameters, and an application.
+
+What lives here: one check for all runners. What must not be known here: what any of it does.
+"""
+
+from byzantine.liars import clients  # noqa: F401  # defines their behaviours
+from byzantine.liars.catalogue import BEHAVIOURS
+from byzantine.liars.client import CLIENT_BEHAVIOURS
+from byzantine.liars.parameters import require_lie
+from byzantine.scenario import Contradiction, Scenario
+from byzantine.simulation import broker, cutting  # noqa: F401  # define their adversaries
+from byzantine.simulation.adversary import ADVERSARIES
+from ledger.application import load_application
+from ledger.errors import ApplicationError
+
+
+def require_known(scenario: Scenario) -> None:
+    """Raise `Contradiction` where a scenario names what is not there, and say which field does."""
+    for place, liar in enumerate(scenario.liars):
+        for number, lie in enumerate(liar.lies):
+            require_lie(BEHAVIOURS, lie, f"liars[{place}].lies[{number}]")
+    for number, lie in enumerate(scenario.hostile_clients):
+        require_lie(CLIENT_BEHAVIOURS, lie, f"hostile_clients[{number}]")
+    for number, lie in enumerate(scenario.hostile_network):
+        require_lie(ADVERSARIES, lie, f"hostile_network[{number}]")
+    try:
+        load_application(scenario.application, dict(scenario.parameters))
+    except ApplicationError as error:
+        raise Contradiction("application", " ".join(str(error).split())) from None
