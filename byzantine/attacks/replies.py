@@ -132,6 +132,20 @@ def wrong_read(n: int, seed: int) -> Scenario:
 
 
 @attack(
+    "wrong-answer",
+    50,
+    GROUP,
+    does="f members answer the application's questions with what it never said, all alike.",
+    attacks="X",
+    rule="An answer is not proven: it is believed once f+1 members give it, of which one is correct (rule 19).",
+    source="Castro and Liskov 1999, 4.1",
+)
+def wrong_answer(n: int, seed: int) -> Scenario:
+    """Never believed; what f+1 say is."""
+    return answered("wrong-answer", n, seed, None, *as_many_as_fit(n, seed))
+
+
+@attack(
     "silent-to-readers",
     50,
     GROUP,

@@ -8,13 +8,17 @@ and in which order, is the same for all: nothing here is made to fit one mutant.
 """
 
 import time
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Callable, Iterator
+from itertools import count, zip_longest
+from typing import NamedTuple
 
 from msgspec import Struct, structs
 
+from byzantine.attacks.attack import Attack
 from byzantine.attacks.catalogue import ATTACKS
 from byzantine.campaign.byzzfuzz import byzzfuzz_scenario
+from byzantine.campaign.drills import DRILLS
+from byzantine.campaign.driven import driven
 from byzantine.campaign.generator import random_scenario
 from byzantine.campaign.runs import judged, recorded
 from byzantine.campaign.twins import twins_count, twins_scenario
@@ -56,25 +60,49 @@ def lost(mutant: str) -> Hunted:
     return Hunted(mutant, mutant_named(mutant).rules, True, 0, 0.0, "", "runner", "its process was lost")
 
 
-def hunting_order(n: int = 4) -> Iterator[Scenario]:
-    """Yield scenarios without end: the catalogue first, then chance in several forms beside it."""
+class Trial(NamedTuple):
+    """One run that may show a rule to be broken."""
+
+    run: Callable[[Scenario], Result]
+    scenario: Scenario
+
+
+def hunting_order(n: int = 4) -> Iterator[Trial]:
+    """Yield trials without end: drills and the catalogue first, then chance in several forms beside them."""
     for seed in count():
+        for drill in DRILLS:
+            yield Trial(judged, drill(seed))
+        for attack in _in_turn():
+            yield Trial(judged, attack.scenario(7 if seed % 5 == 4 else n, seed))
         for attack in ATTACKS.values():
-            yield attack.scenario(7 if seed % 5 == 4 else n, seed)
+            if attack.group == "replies":
+                yield Trial(driven, attack.scenario(n, seed))
         for number in range(40):
-            yield random_scenario(40 * seed + number, (4, 4, 5, 6, 4, 7)[number % 6], liars=number % 2 == 0)
-            yield byzzfuzz_scenario(40 * seed + number, n)
-            yield twins_scenario((40 * seed + number) * TWINS_STRIDE % twins_count(n), n)
+            liars = number % 2 == 0
+            sized = (4, 4, 5, 6, 4, 7)[number % 6]
+            yield Trial(judged, random_scenario(40 * seed + number, sized, liars))
+            yield Trial(judged, byzzfuzz_scenario(40 * seed + number, n))
+            yield Trial(judged, twins_scenario((40 * seed + number) * TWINS_STRIDE % twins_count(n), n))
+
+
+def _in_turn() -> Iterator[Attack]:
+    """Yield the catalogue with its groups in turn: what one group does not see, another soon may."""
+    groups: dict[str, list[Attack]] = {}
+    for attack in ATTACKS.values():
+        groups.setdefault(attack.group, []).append(attack)
+    for several in zip_longest(*groups.values()):
+        yield from (attack for attack in several if attack is not None)
 
 
 def hunt(mutant: str, patience_s: float = PATIENCE_S) -> Hunted:
-    """Run scenarios on a mutant until one fails or patience is at its end. Raises `MutantError`."""
+    """Run trials on a mutant until one fails or patience is at its end. Raises `MutantError`."""
     began = time.process_time()
     with applied(mutant) as broken:
         runs = 0
-        for scenario in hunting_order():
+        for trial in hunting_order():
             runs += 1
-            result = judged(_impatient(scenario))
+            scenario = _impatient(trial.scenario)
+            result = trial.run(scenario)
             if runs % REPEATED_EVERY == 1 and _differs(scenario):
                 finding = Finding("repeatability", Verdict.FAIL, "the same scenario gave another trace")
                 result = structs.replace(result, findings=(finding,))
@@ -88,7 +116,7 @@ def hunt(mutant: str, patience_s: float = PATIENCE_S) -> Hunted:
 
 def _differs(scenario: Scenario) -> bool:
     """Whether a scenario gives two traces: chance or the order of a set reached the wire (rule 28)."""
-    return len({fingerprint(recorded(_impatient(scenario))[1]) for _ in range(2)}) > 1
+    return len({fingerprint(recorded(scenario)[1]) for _ in range(2)}) > 1
 
 
 def _killed(mutant: str, rules: tuple[int, ...], result: Result, runs: int, seconds: float) -> Hunted:

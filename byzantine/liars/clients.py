@@ -96,7 +96,8 @@ class EdgeOfValidity(ClientBehaviour):
             return
         wall, horizon = self.client.wall_ms(), self.client.genesis.horizon_ms
         soon = [wall + self.random.randrange(60) for _ in range(4)]
-        edges = [0, wall - 1, *soon, wall + horizon - 1, wall + horizon, wall + horizon + 1_000, MAX_MILLIS]
+        far = [wall + horizon + more for more in (-1_000, -1, 0, 1_000)]
+        edges = [0, wall - 1, *soon, *far, MAX_MILLIS]
         raws = [self.signed(self.body(valid_until=edge)) for edge in edges]
         self.fire()
         self.submit(raws, None if self.random.random() < 0.5 else (self.one_member(),))
@@ -138,7 +139,7 @@ class FillPool(ClientBehaviour):
         raws = [self.signed(self.body()) for _ in range(self.number("count"))]
         self.fire()
         for first in range(0, len(raws), 300):
-            self.submit(raws[first : first + 300])
+            self.submit(raws[first : first + 300], self.lie.peers)
 
 
 @client_behaviour("one-member-only")

@@ -29,7 +29,9 @@ from tetrarch.wire import (
     Entry,
     Expired,
     Frame,
+    NoAnswer,
     NotExecuted,
+    QueryReply,
     ReadReply,
     Refusal,
     Refusals,
@@ -199,13 +201,25 @@ class WrongRead(Replying):
         return (structs.replace(frame, value=b'"a value that nobody put"'),)
 
 
+@behaviour("wrong-answer")
+class WrongAnswer(Replying):
+    """Answers the application's questions with an answer of its own, which all liars give alike."""
+
+    def on_reply(self, connection: ConnectionId, frame: Frame) -> Iterable[Frame | bytes] | None:
+        """Whatever was asked."""
+        if not isinstance(frame, QueryReply | NoAnswer) or not self.may_fire():
+            return None
+        self.fire()
+        return (QueryReply(frame.request, frame.height, b'"an answer that nobody computed"'),)
+
+
 @behaviour("silent-to-readers")
 class SilentToReaders(Replying):
-    """Answers no read."""
+    """Answers no read, and no question."""
 
     def on_reply(self, connection: ConnectionId, frame: Frame) -> Iterable[Frame | bytes] | None:
         """Whatever the answer would be."""
-        if not isinstance(frame, ReadReply | Unknown) or not self.may_fire():
+        if not isinstance(frame, ReadReply | QueryReply | Unknown) or not self.may_fire():
             return None
         self.fire()
         return ()

@@ -54,11 +54,11 @@ def _step(operation: Operation) -> Step:
 
 
 def reads(seen: Observation) -> Finding | None:
-    """A verified read shows what the chain holds at its height, and no older height than was asked for. For
-    `kv` alone."""
+    """A verified read shows what the chain holds at its height, and an answer what it holds at some height;
+    neither is of an older height than was asked for. For `kv` alone."""
     if seen.genesis.application != "kv":
         return None
-    if not seen.reads:
+    if not seen.reads and not seen.answers:
         return Finding("reads", Verdict.PASS)
     chain = max(seen.chains.values(), key=lambda each: each.height, default=None)
     if chain is None:
@@ -83,4 +83,13 @@ def reads(seen: Observation) -> Finding | None:
         value = states[read.height].get(read.key)
         if read.value != (None if value is None else canonical_json(value)):
             return Finding("reads", Verdict.FAIL, f"{read.key} read wrongly at height {read.height}")
+    for said in seen.answers:
+        known = {_as_read(state.get(said.key)) for state in states[said.min_height :]}
+        if said.answer not in known:
+            what = f"{said.key} answered with what it never was from height {said.min_height} on"
+            return Finding("reads", Verdict.FAIL, what)
     return Finding("reads", Verdict.PASS)
+
+
+def _as_read(value: str | None) -> bytes:
+    return b"null" if value is None else canonical_json(value)

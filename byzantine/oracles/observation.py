@@ -65,6 +65,16 @@ class ReadDone(Struct, frozen=True):
     block_hash: bytes
 
 
+class AnswerDone(Struct, frozen=True):
+    """One answer of the application to the question for a key, which a client believes as f+1 members gave
+    it. It holds as of some block from `min_height` on."""
+
+    client: int
+    key: str
+    min_height: int
+    answer: bytes
+
+
 @dataclass(slots=True)
 class Observation:
     """One run as far as it was seen."""
@@ -79,6 +89,7 @@ class Observation:
     sent_by_liars: frozenset[TxId] = frozenset()
     """Transactions that hostile clients or liars signed: they may be executed too."""
     reads: Sequence[ReadDone] = ()
+    answers: Sequence[AnswerDone] = ()
     believed_blocks: Mapping[int, set[bytes]] = field(default_factory=dict)
     """Blocks that a client saw attested by f+1, by height."""
     forks: Sequence[str] = ()

@@ -87,6 +87,7 @@ def observe(world: World) -> Observation:
         operations=operations,
         sent_by_liars=frozenset(world.sent_by_liars),
         reads=[read for client in world.clients for read in client.reads],
+        answers=[answer for client in world.clients for answer in client.answers],
         believed_blocks=observed.believed_blocks,
         forks=observed.forks,
         misconduct=observed.misconduct,

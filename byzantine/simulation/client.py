@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.json import Encoder
 
-from byzantine.oracles.observation import Operation, ReadDone
+from byzantine.oracles.observation import AnswerDone, Operation, ReadDone
 from byzantine.workload import VALID_FOR_MS
 from crypto.attestation import Height, attested
 from crypto.batch import Millis, TxId
@@ -34,10 +34,12 @@ from tetrarch.wire import (
     TO_CLIENTS,
     AskAttestation,
     AskOutcome,
+    AskQuery,
     AskRead,
     Attested,
     Expired,
     NotExecuted,
+    QueryReply,
     ReadReply,
     Refusals,
     Refused,
@@ -84,6 +86,11 @@ class SimulatedClient:
         """The key that is being read, and the least height of an answer."""
         self._read: tuple[tuple[int, bytes], ReadDone] | None = None
         """An answer whose header is not attested by f+1 yet."""
+        self.answers: list[AnswerDone] = []
+        self._asking: tuple[str, int] | None = None
+        """The key that the application is asked for, and the least height of an answer."""
+        self._said: dict[bytes, set[int]] = {}
+        """Who answered what."""
         world.network.attach(self.endpoint, self.deliver)
         world.network.timer(self.endpoint, RESEND_US, self._resend)
 
@@ -114,10 +121,24 @@ class SimulatedClient:
         return Operation(self.number, number, transaction_id(raw), raw, payload, world.scheduler.now_us)
 
     def read(self) -> None:
-        """Read a key, at the height this client has seen or above; one read at a time."""
+        """Read a key, at the height this client has seen or above, and ask the application for it too; one of
+        each at a time."""
+        key = self.world.workload.key(self.random)
         if self._reading is None:
-            self._reading = (self.world.workload.key(self.random), self.seen_height)
+            self._reading = (key, self.seen_height)
             self._ask_next()
+        if self._asking is None:
+            self._asking = (key, self.seen_height)
+            self._ask_all()
+
+    def _ask_all(self) -> None:
+        """Ask the application at every member."""
+        if self._asking is not None:
+            key, least = self._asking
+            self._said.clear()
+            question = _json.encode({"op": "get", "key": key})
+            for member in range(self.world.n):
+                self._to(member, pack(AskQuery(0, question, Height(least))))
 
     def _ask_next(self) -> None:
         """Ask the next member for what is being read."""
@@ -130,7 +151,7 @@ class SimulatedClient:
     @property
     def waits(self) -> bool:
         """Whether an outcome or a read is awaited."""
-        return bool(self.open) or self._reading is not None
+        return bool(self.open) or self._reading is not None or self._asking is not None
 
     def _send(self, raws: list[bytes], to: tuple[int, ...] | None) -> None:
         full, attest = pack(Submit(True, tuple(raws))), None
@@ -156,6 +177,7 @@ class SimulatedClient:
                 for member in range(self.world.n):
                     self._to(member, ask)
         self._ask_next()
+        self._ask_all()
         self.world.network.timer(self.endpoint, RESEND_US, self._resend)
 
     # Answers.
@@ -180,6 +202,8 @@ class SimulatedClient:
                 self._on_refused(member, message.refusals)
             elif isinstance(message, ReadReply):
                 self._on_read(member, message)
+            elif isinstance(message, QueryReply):
+                self._on_answer(member, message)
         except ReplicaFault as fault:
             self._count(fault.check)
             if isinstance(message, ReadReply):
@@ -269,6 +293,21 @@ class SimulatedClient:
         for other in range(self.world.n):
             if other != member and self._read is not None:
                 self._to(other, pack(AskAttestation(self._turn, message.header.height)))
+
+    def _on_answer(self, member: MemberId, message: QueryReply) -> None:
+        if self._asking is None:
+            return
+        key, least = self._asking
+        if message.height < least:
+            raise ReplicaFault("answer", "of an older height than was asked for")
+        said = self._said.setdefault(message.answer, set())
+        said.add(int(member))
+        if len(said) >= self.world.trust.acceptance:
+            self.answers.append(AnswerDone(self.number, key, least, message.answer))
+            alone = sum(len(others) for answer, others in self._said.items() if answer != message.answer)
+            if alone:
+                self._count("another answer than f+1 give", alone)
+            self._asking = None
 
     def _believe(
         self, tx_id: TxId, outcome: str, result: bytes | None, height: int, position: int = 0

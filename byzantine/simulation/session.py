@@ -219,6 +219,7 @@ class Session:
         seen.believed_blocks = blocks
         seen.operations = [operation for client in clients for operation in client.operations]
         seen.reads = [read for client in clients for read in client.reads]
+        seen.answers = [answer for client in clients for answer in client.answers]
         seen.forks = [*seen.forks, *(fork for client in clients for fork in client.forks)]
         seen.unfinished = self._unfinished + seen.unfinished
         return seen

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from byzantine.oracles.observation import Operation, ReadDone
+from byzantine.oracles.observation import AnswerDone, Operation, ReadDone
 from byzantine.simulation.dialer import SimulatedDialer
 from byzantine.simulation.virtual_loop import VirtualLoop
 from crypto.batch import Millis, TxId
@@ -52,6 +52,7 @@ class SessionClient:
         self.number = number
         self.operations: list[Operation] = []
         self.reads: list[ReadDone] = []
+        self.answers: list[AnswerDone] = []
         self.believed: list[tuple[int, bytes]] = []
         """Blocks that f+1 attested, by height and hash."""
         self.forks: list[str] = []
@@ -217,7 +218,11 @@ class SessionClient:
 
     def query(self, question: Payload, min_height: int = 0, timeout: float | None = None) -> Answered:
         """Return the application's answer to a question, as f+1 members gave it."""
-        return self._call(self._client.query(question, min_height, timeout))
+        answered = self._call(self._client.query(question, min_height, timeout))
+        key = self._known(payload_bytes(question)).get("key")
+        if key is not None:
+            self.answers.append(AnswerDone(self.number, key, min_height, answered.raw))
+        return answered
 
     def status(self, timeout: float | None = None) -> list[ReplicaStatus]:
         """Return what every replica says of itself, by member."""

@@ -1,0 +1,259 @@
+"""Drills: stages on which a rule of the protocol is needed, whoever lies or nobody.
+
+What lives here: schedules made for rules, beside the catalogue, which is made for liars. What must not be
+known here: mutants.
+
+A drill states narrow bounds: which view is reached, and how soon all is well again. Right code keeps them
+under every seed.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+from byzantine.attacks.catalogue import find_attack
+from byzantine.attacks.stage import QUIET, lie, staged, work
+from byzantine.scenario import (
+    Clock,
+    Crash,
+    Expect,
+    Isolate,
+    Links,
+    Mend,
+    Partition,
+    PowerCut,
+    Restart,
+    Scenario,
+    Step,
+    Submit,
+    Tunes,
+)
+
+Drill = Callable[[int], Scenario]
+"""From a seed to a schedule."""
+
+
+def _stream(until_ms: int, every_ms: int, count: int = 1, start_ms: int = 20) -> tuple[Step, ...]:
+    """Return work without a pause."""
+    moments = range(start_ms, until_ms, every_ms)
+    return tuple(Submit(at_ms=at, count=count, client=at // every_ms % 2) for at in moments)
+
+
+def tight_window(seed: int) -> Scenario:
+    """Checkpoints at every block, and links on which proposals overtake attestations by far (rule 7)."""
+    return staged(
+        "tight-window",
+        4,
+        seed,
+        steps=_stream(400, 20, count=4),
+        checkpoint_interval=1,
+        largest_batch=1,
+        links=Links(low_us=200, high_us=8_000, tail=0.1),
+        tuning=Tunes(batch_target=1, pipeline_depth=8, request_timeout_ms=400),
+        heal_at_ms=420,
+        expect=Expect(view="kept", no_evidence=True, live_within_ms=2_000),
+    )
+
+
+def steady_load(seed: int) -> Scenario:
+    """Something always waits, and is always executed in time: nobody is suspected for it (rule 12)."""
+    return staged(
+        "steady-load",
+        4,
+        seed,
+        steps=_stream(500, 4),
+        largest_batch=4,
+        tuning=Tunes(batch_target=1, request_timeout_ms=60),
+        heal_at_ms=500,
+        expect=Expect(view="kept", no_evidence=True, live_within_ms=2_000),
+    )
+
+
+def second_primary(seed: int) -> Scenario:
+    """The first primary is down; the second one gets the whole of a timeout to begin (rule 12)."""
+    down = Crash(at_ms=100, member=0)
+    return staged(
+        "second-primary",
+        4,
+        seed,
+        steps=(*work(seed, rounds=8, every_ms=100), down),
+        heal_at_ms=1_500,
+        expect=Expect(views=(1, 1), no_evidence=True, live_within_ms=3_000),
+    )
+
+
+def far_apart(seed: int) -> Scenario:
+    """Links that are slower than the first timeouts: only doubled ones let anything happen (rule 10)."""
+    return staged(
+        "far-apart",
+        4,
+        seed,
+        steps=_stream(4_000, 400, count=2),
+        links=Links(low_us=100_000, high_us=160_000),
+        tuning=Tunes(batch_target=2, request_timeout_ms=60),
+        heal_at_ms=12_000,
+        expect=Expect(views=(0, 16), no_evidence=True, live_within_ms=10_000),
+    )
+
+
+def long_cut(seed: int) -> Scenario:
+    """Every primary is cut off for a minute; afterwards nobody waits for longer than the longest timeout
+    (rule 10)."""
+    return staged(
+        "long-cut",
+        4,
+        seed,
+        steps=_stream(3_000, 300),
+        hostile_network=(lie("cut-primary"),),
+        tuning=Tunes(batch_target=2, request_timeout_ms=50),
+        heal_at_ms=60_000,
+        expect=Expect(live_within_ms=12_000, fired=()),
+    )
+
+
+def lost_changes(seed: int) -> Scenario:
+    """Whatever is said of views is lost again and again, until the links are whole (rule 11)."""
+    random = Random(f"lost changes {seed}")
+    steps: list[Step] = [*_stream(300, 30), Crash(at_ms=200, member=0)]
+    at = 250
+    while at < 1_600:
+        steps.append(Partition(at_ms=at, groups=((0,), (1,), (2,), (3,))))
+        at += random.randint(20, 200)
+        steps.append(Mend(at_ms=at))
+        at += random.randint(2, 30)
+    steps.append(Partition(at_ms=1_600, groups=((0,), (1,), (2,), (3,))))
+    return staged(
+        "lost-changes",
+        4,
+        seed,
+        steps=tuple(sorted(steps, key=lambda step: step.at_ms)),
+        tuning=Tunes(batch_target=2, request_timeout_ms=150),
+        heal_at_ms=2_400,
+        expect=Expect(no_evidence=True, live_within_ms=4_000),
+    )
+
+
+def power_cuts(seed: int) -> Scenario:
+    """The power fails again and again, in the middle of votes and of view changes (rule 16)."""
+    random = Random(f"power cuts {seed}")
+    steps: list[Step] = [*_stream(1_500, 12)]
+    for _ in range(14):
+        steps.append(PowerCut(at_ms=random.randrange(40, 1_500), surviving=random.choice([0, 0, 1, 2])))
+    for at in range(200, 1_200, 300):
+        steps += [Isolate(at_ms=at, member=random.randrange(4)), Mend(at_ms=at + 200)]
+    return staged(
+        "power-cuts",
+        4,
+        seed,
+        steps=tuple(sorted(steps, key=lambda step: step.at_ms)),
+        largest_batch=2,
+        tuning=Tunes(batch_target=1, pipeline_depth=8, request_timeout_ms=120),
+        expect=Expect(no_evidence=True, live_within_ms=6_000),
+    )
+
+
+def overtaken(seed: int) -> Scenario:
+    """One replica after the other is away until the others have passed checkpoints (rules 9, 14 and 15)."""
+    random = Random(f"overtaken {seed}")
+    steps: list[Step] = [*_stream(2_400, 25, count=2)]
+    for number in range(4):
+        member, at = random.randrange(4), 100 + 600 * number
+        if random.random() < 0.5:
+            steps += [Crash(at_ms=at, member=member), Restart(at_ms=at + 400, member=member)]
+        else:
+            steps += [Isolate(at_ms=at, member=member), Mend(at_ms=at + 400)]
+    return staged(
+        "overtaken",
+        4,
+        seed,
+        steps=tuple(sorted(steps, key=lambda step: step.at_ms)),
+        checkpoint_interval=2,
+        largest_batch=2,
+        tuning=Tunes(batch_target=1, pipeline_depth=8, request_timeout_ms=250),
+        heal_at_ms=2_450,
+        expect=Expect(no_evidence=True, live_within_ms=4_000),
+    )
+
+
+def wrong_clocks(seed: int) -> Scenario:
+    """Clocks differ by nearly the clock bound, and transactions lie at both edges of their validity (rules 27
+    and 33)."""
+    random = Random(f"wrong clocks {seed}")
+    jumps = tuple(Clock(at_ms=10, member=member, by_ms=random.choice([-6_500, 6_500])) for member in range(4))
+    return staged(
+        "wrong-clocks",
+        4,
+        seed,
+        steps=(*jumps, *work(seed)),
+        hostile_clients=(lie("edge-of-validity"), lie("edge-of-validity")),
+        expect=Expect(view="kept", no_evidence=True, live_within_ms=4_000),
+    )
+
+
+def crowded_primary(seed: int) -> Scenario:
+    """The primary's pool is full of what others send it; what backups relay has its own room (rule 33)."""
+    return staged(
+        "crowded-primary",
+        4,
+        seed,
+        steps=tuple(
+            Submit(at_ms=at, count=1, client=at // 60 % 2, to=(1, 2, 3)) for at in range(30, 1_500, 60)
+        ),
+        hostile_clients=(lie("fill-pool", peers=(0,), count=120),) * 2,
+        largest_batch=2,
+        tuning=Tunes(batch_target=2, request_timeout_ms=300, pool=24, client_share=400),
+        expect=Expect(live_within_ms=20_000, view="kept", no_evidence=True),
+    )
+
+
+def others_raise(seed: int) -> Scenario:
+    """An application that writes, and then raises what it should not (rule 31)."""
+    return staged(
+        "others-raise",
+        4,
+        seed,
+        application="byzantine.campaign.raising:RaisingMap",
+        expect=Expect(view="kept", no_evidence=True, live_within_ms=2_000),
+    )
+
+
+def idle_laggard(seed: int) -> Scenario:
+    """A replica misses the last blocks before the ledger falls idle (rule 15)."""
+    member = 1 + Random(f"idle laggard {seed}").randrange(3)
+    return staged(
+        "idle-laggard",
+        4,
+        seed,
+        steps=(
+            *work(seed, rounds=4),
+            Isolate(at_ms=300, member=member),
+            *work(seed + 1, rounds=3, start_ms=320),
+        ),
+        checkpoint_interval=4,
+        heal_at_ms=600,
+        links=QUIET,
+        expect=Expect(view="kept", no_evidence=True, live_within_ms=4_000),
+    )
+
+
+def six(name: str) -> Drill:
+    """Return an attack among six, where n is not 3f + 1 (rule 1)."""
+    return lambda seed: find_attack(name).scenario(6, seed)
+
+
+DRILLS: tuple[Drill, ...] = (
+    tight_window,
+    steady_load,
+    second_primary,
+    far_apart,
+    long_cut,
+    lost_changes,
+    power_cuts,
+    overtaken,
+    wrong_clocks,
+    crowded_primary,
+    others_raise,
+    idle_laggard,
+    six("equivocate"),
+    six("equivocate-with-votes"),
+    six("hide-prepared"),
+)

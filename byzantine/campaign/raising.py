@@ -1,0 +1,21 @@
+"""`kv` with a fault: now and then it writes, and then raises what no application should.
+
+What lives here: the fault. What must not be known here: what a ledger makes of it.
+"""
+
+from ledger.application import ApplicationContext, StateView
+from ledger.applications.kv import KeyValueMap
+
+EVERY = 3
+
+
+class RaisingMap(KeyValueMap):
+    """Raises `ZeroDivisionError` after every write of a value that ends with a multiple of three."""
+
+    def execute(self, context: ApplicationContext, payload: bytes, state: StateView) -> bytes:
+        """Carry out one operation, and fail after some."""
+        result = super().execute(context, payload, state)
+        last = payload.rstrip(b'"}')[-1:]
+        if b'"put"' in payload and last.isdigit() and int(last) % EVERY == 0:
+            raise ZeroDivisionError
+        return result
