@@ -39,32 +39,19 @@ def _stream(until_ms: int, every_ms: int, count: int = 1, start_ms: int = 20) ->
 
 
 def tight_window(seed: int) -> Scenario:
-    """Checkpoints at every block, and links on which proposals overtake attestations by far (rule 7)."""
+    """Checkpoints at every block, and links on which proposals overtake attestations (rule 7): whatever comes
+    too early is kept, so that nobody waits for what is said again only later."""
     return staged(
         "tight-window",
         4,
         seed,
-        steps=_stream(400, 20, count=4),
+        steps=_stream(600, 20, count=2),
         checkpoint_interval=1,
         largest_batch=1,
-        links=Links(low_us=200, high_us=8_000, tail=0.1),
-        tuning=Tunes(batch_target=1, pipeline_depth=8, request_timeout_ms=400),
-        heal_at_ms=420,
-        expect=Expect(view="kept", no_evidence=True, live_within_ms=2_000),
-    )
-
-
-def steady_load(seed: int) -> Scenario:
-    """Something always waits, and is always executed in time: nobody is suspected for it (rule 12)."""
-    return staged(
-        "steady-load",
-        4,
-        seed,
-        steps=_stream(500, 4),
-        largest_batch=4,
-        tuning=Tunes(batch_target=1, request_timeout_ms=60),
-        heal_at_ms=500,
-        expect=Expect(view="kept", no_evidence=True, live_within_ms=2_000),
+        links=Links(low_us=200, high_us=8_000),
+        tuning=Tunes(batch_target=1, pipeline_depth=8, request_timeout_ms=60),
+        heal_at_ms=620,
+        expect=Expect(view="kept", no_evidence=True, live_within_ms=100),
     )
 
 
@@ -96,7 +83,7 @@ def far_apart(seed: int) -> Scenario:
 
 
 def long_cut(seed: int) -> Scenario:
-    """Every primary is cut off for a minute; afterwards nobody waits for longer than the longest timeout
+    """Every primary is cut off for half a minute; afterwards nobody waits for longer than the longest timeout
     (rule 10)."""
     return staged(
         "long-cut",
@@ -105,8 +92,8 @@ def long_cut(seed: int) -> Scenario:
         steps=_stream(3_000, 300),
         hostile_network=(lie("cut-primary"),),
         tuning=Tunes(batch_target=2, request_timeout_ms=50),
-        heal_at_ms=60_000,
-        expect=Expect(live_within_ms=12_000, fired=()),
+        heal_at_ms=30_000,
+        expect=Expect(live_within_ms=8_000, fired=()),
     )
 
 
@@ -135,7 +122,7 @@ def lost_changes(seed: int) -> Scenario:
 def power_cuts(seed: int) -> Scenario:
     """The power fails again and again, in the middle of votes and of view changes (rule 16)."""
     random = Random(f"power cuts {seed}")
-    steps: list[Step] = [*_stream(1_500, 12)]
+    steps: list[Step] = [*_stream(1_500, 24)]
     for _ in range(14):
         steps.append(PowerCut(at_ms=random.randrange(40, 1_500), surviving=random.choice([0, 0, 1, 2])))
     for at in range(200, 1_200, 300):
@@ -154,7 +141,7 @@ def power_cuts(seed: int) -> Scenario:
 def overtaken(seed: int) -> Scenario:
     """One replica after the other is away until the others have passed checkpoints (rules 9, 14 and 15)."""
     random = Random(f"overtaken {seed}")
-    steps: list[Step] = [*_stream(2_400, 25, count=2)]
+    steps: list[Step] = [*_stream(2_400, 50, count=2)]
     for number in range(4):
         member, at = random.randrange(4), 100 + 600 * number
         if random.random() < 0.5:
@@ -242,7 +229,6 @@ def six(name: str) -> Drill:
 
 DRILLS: tuple[Drill, ...] = (
     tight_window,
-    steady_load,
     second_primary,
     far_apart,
     long_cut,
@@ -255,5 +241,4 @@ DRILLS: tuple[Drill, ...] = (
     idle_laggard,
     six("equivocate"),
     six("equivocate-with-votes"),
-    six("hide-prepared"),
 )

@@ -72,11 +72,11 @@ def hunting_order(n: int = 4) -> Iterator[Trial]:
     for seed in count():
         for drill in DRILLS:
             yield Trial(judged, drill(seed))
-        for attack in _in_turn():
-            yield Trial(judged, attack.scenario(7 if seed % 5 == 4 else n, seed))
         for attack in ATTACKS.values():
             if attack.group == "replies":
                 yield Trial(driven, attack.scenario(n, seed))
+        for attack in _in_turn():
+            yield Trial(judged, attack.scenario(7 if seed % 5 == 4 else n, seed))
         for number in range(40):
             liars = number % 2 == 0
             sized = (4, 4, 5, 6, 4, 7)[number % 6]
@@ -120,7 +120,7 @@ def _differs(scenario: Scenario) -> bool:
 
 
 def _killed(mutant: str, rules: tuple[int, ...], result: Result, runs: int, seconds: float) -> Hunted:
-    finding = result.failed[0]
+    finding = min(result.failed, key=lambda each: each.verdict is not Verdict.FAIL)
     scenario = f"{result.name} n={result.n} seed={result.seed}"
     return Hunted(mutant, rules, True, runs, seconds, scenario, finding.oracle, finding.why)
 
