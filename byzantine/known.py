@@ -3,15 +3,24 @@
 What lives here: one check for all runners. What must not be known here: what any of it does.
 """
 
+from collections.abc import Mapping
+
 from byzantine.liars import clients  # noqa: F401  # defines their behaviours
 from byzantine.liars.catalogue import BEHAVIOURS
 from byzantine.liars.client import CLIENT_BEHAVIOURS
-from byzantine.liars.parameters import require_lie
+from byzantine.liars.parameters import Declares, require_lie
 from byzantine.scenario import Contradiction, Scenario
 from byzantine.simulation import broker, cutting  # noqa: F401  # define their adversaries
 from byzantine.simulation.adversary import ADVERSARIES
 from ledger.application import load_application
 from ledger.errors import ApplicationError
+
+REGISTERS: Mapping[str, Mapping[str, type[Declares]]] = {
+    "member": BEHAVIOURS,
+    "client": CLIENT_BEHAVIOURS,
+    "network": ADVERSARIES,
+}
+"""All behaviours there are, by whose they are."""
 
 
 def require_known(scenario: Scenario) -> None:

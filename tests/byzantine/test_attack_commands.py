@@ -22,6 +22,15 @@ def test_the_list_names_every_attack_once() -> None:
     assert {each["number"] for each in listed} == set(range(1, 69))
 
 
+def test_behaviours_are_listed_with_their_parameters_and_what_they_do() -> None:
+    listed = {each["name"]: each for each in json.loads(ran("attack", "list", "--behaviours", "--json").out)}
+    assert listed["slow-proposals"]["parameters"] == {"delay_ms": 600}
+    assert {each["of"] for each in listed.values()} == {"member", "client", "network"}
+    assert all(each["does"].endswith(".") for each in listed.values())
+    assert "leading = false" in ran("attack", "list", "--behaviours").out
+    assert ran("attack", "list", "--behaviours", "equivocate").code == 2
+
+
 def test_one_attack_is_shown_in_full() -> None:
     shown = ran("attack", "list", "equivocate")
     assert shown.code == 0
