@@ -1,8 +1,10 @@
 """Attacks on VIEW-CHANGE (catalogue 27 to 32, and 37)."""
 
+from random import Random
+
 from byzantine.attacks.attack import attack
 from byzantine.attacks.stage import backup, liar, lie, staged, work
-from byzantine.scenario import Expect, Isolate, Lie, Mend, Partition, Scenario, Step, Tunes
+from byzantine.scenario import Cut, Expect, Isolate, Lie, Mend, Partition, Scenario, Step, Tunes
 
 PBFT = "Castro and Liskov 1999"
 GROUP = "view-change"
@@ -259,6 +261,32 @@ def spam_changes(n: int, seed: int) -> Scenario:
         live_within_ms=SOON, view="kept", no_evidence=True, refused=("said before", "of an earlier view")
     )
     return staged("spam-changes", n, seed, *liars, expect=expect)
+
+
+@attack(
+    "revive-suspicions",
+    32,
+    GROUP,
+    does="f members suspect the view for ever, and show again and again that another one suspected it, long ago.",
+    attacks="L",
+    rule="What f+1 members suspected may be left, then or later, so that nobody leaves alone: one view for each"
+    " suspicion of a correct member, and no more (rule 29).",
+    source="design; Aardvark 2009",
+)
+def revive_suspicions(n: int, seed: int) -> Scenario:
+    """One member did not hear the others for a while. The last f members lie once that has been withdrawn; they
+    could have left the view with it at the time just as well."""
+    f = (n - 1) // 3
+    lonely = 1 + Random(f"lonely {seed}").randrange(n - 1 - f)
+    steps = (
+        *work(seed, rounds=30, every_ms=150),
+        *(Cut(at_ms=100, source=other, target=lonely) for other in range(n) if other != lonely),
+        Mend(at_ms=900),
+    )
+    expect = Expect(live_within_ms=SOON, views=(1, 1), no_evidence=True)
+    lies = lie("revive-suspicions", from_ms=3_500)
+    lying = [liar(member, lies) for member in range(n - f, n)]
+    return staged("revive-suspicions", n, seed, *lying, steps=steps, expect=expect, heal_at_ms=4_600)
 
 
 @attack(

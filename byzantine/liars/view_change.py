@@ -311,6 +311,32 @@ class SpamChanges(Behaviour):
             self.hand.tell(self.hand.others, self.hand.sign(change))
 
 
+@behaviour("revive-suspicions")
+class ReviveSuspicions(Behaviour):
+    """Suspects the present view for ever, and shows again and again that others suspected it too, once."""
+
+    speaks_every_ms = 60
+
+    def speak(self) -> None:
+        """Its own, and all that it heard of this view."""
+        others = [envelope for envelope in self.hand.memory.said if self._is_of_this_view(envelope)]
+        if not others or not self.may_fire():
+            return
+        self.fire()
+        own = self.hand.sign(Suspect(View(self.hand.view), self.hand.executed))
+        for to in self.hand.others:
+            self.hand.tell(to, own)
+            for envelope in others:
+                if envelope.signer != to:
+                    self.hand.tell(to, envelope)
+
+    def _is_of_this_view(self, envelope: Envelope) -> bool:
+        if envelope.kind != SUSPECT or envelope.signer == self.hand.member:
+            return False
+        suspicion = kinds.decode(envelope)
+        return isinstance(suspicion, Suspect) and suspicion.view == self.hand.view
+
+
 @behaviour("replay-changes")
 class ReplayChanges(Behaviour):
     """Shows again and again, and to everybody, what all members said when views were left that are long gone:
