@@ -5,7 +5,7 @@ from msgspec import structs
 from byzantine.attacks.attack import attack
 from byzantine.campaign.byzzfuzz import byzzfuzz_scenario
 from byzantine.campaign.twins import twins_count, twins_scenario
-from byzantine.scenario import Scenario
+from byzantine.scenario import Liar, Scenario
 
 GROUP = "collusion"
 
@@ -29,6 +29,10 @@ def twins(n: int, seed: int) -> Scenario:
     return structs.replace(scenario, name="twins", seed=seed)
 
 
+OFTEN = 0.5
+"""Of the rounds in which a liar may mutate; in few rounds it might find nothing to."""
+
+
 @attack(
     "mutate",
     67,
@@ -41,6 +45,12 @@ def twins(n: int, seed: int) -> Scenario:
     source="Winter et al., ByzzFuzz 2023",
 )
 def mutate(n: int, seed: int) -> Scenario:
-    """The ByzzFuzz scenario of the seed, in which every liar mutates something."""
+    """The ByzzFuzz scenario of the seed, with liars that surely mutate something."""
     scenario = byzzfuzz_scenario(seed, n)
-    return structs.replace(scenario, name="mutate", expect=structs.replace(scenario.expect, fired=None))
+    expect = structs.replace(scenario.expect, fired=None)
+    return structs.replace(scenario, name="mutate", liars=tuple(map(_busy, scenario.liars)), expect=expect)
+
+
+def _busy(liar: Liar) -> Liar:
+    often = tuple(structs.replace(lie, probability=max(OFTEN, lie.probability)) for lie in liar.lies)
+    return structs.replace(liar, lies=often)

@@ -89,6 +89,8 @@ class SimulatedClient:
         self.answers: list[AnswerDone] = []
         self._asking: tuple[str, int] | None = None
         """The key that the application is asked for, and the least height of an answer."""
+        self._questions = 0
+        """Asked so far: the number of the last one."""
         self._said: dict[bytes, set[int]] = {}
         """Who answered what."""
         world.network.attach(self.endpoint, self.deliver)
@@ -136,9 +138,10 @@ class SimulatedClient:
         if self._asking is not None:
             key, least = self._asking
             self._said.clear()
+            self._questions += 1
             question = _json.encode({"op": "get", "key": key})
             for member in range(self.world.n):
-                self._to(member, pack(AskQuery(0, question, Height(least))))
+                self._to(member, pack(AskQuery(self._questions, question, Height(least))))
 
     def _ask_next(self) -> None:
         """Ask the next member for what is being read."""
@@ -295,7 +298,7 @@ class SimulatedClient:
                 self._to(other, pack(AskAttestation(self._turn, message.header.height)))
 
     def _on_answer(self, member: MemberId, message: QueryReply) -> None:
-        if self._asking is None:
+        if self._asking is None or message.request != self._questions:
             return
         key, least = self._asking
         if message.height < least:
