@@ -170,6 +170,8 @@ class Expect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     """Liars that find out by themselves that something is wrong with them, halt, and say so."""
     refused: tuple[str, ...] = ()
     """Reasons that honest replicas (or clients) count for what they drop: each at least once somewhere."""
+    level: bool = False
+    """Whether all honest replicas stand at one block when faults end, before there is new work."""
     fired: tuple[Name, ...] | None = None
     """Behaviours that must have fired, or what links must have done (`LINKS_DO`); `None`: all behaviours."""
 

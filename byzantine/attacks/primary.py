@@ -34,9 +34,9 @@ def equivocate(n: int, seed: int) -> Scenario:
     source=f"{PBFT}, 4.2; Twins 2021",
 )
 def equivocate_with_votes(n: int, seed: int) -> Scenario:
-    """The network is split among the honest; the liar talks to both sides."""
+    """The network is split among the honest as the lie is; the liar talks to both sides."""
     honest = list(range(1, n))
-    half = (len(honest) + 1) // 2
+    half = len(honest) // 2
     groups = (tuple(honest[:half]), tuple(honest[half:]))
     steps = (*work(seed), Partition(at_ms=150, groups=groups), Mend(at_ms=900))
     liars = liar(0, lie("equivocate-with-votes", from_ms=150))

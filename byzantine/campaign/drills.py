@@ -10,8 +10,11 @@ under every seed.
 from collections.abc import Callable
 from random import Random
 
+from msgspec import structs
+
+from byzantine import raising
 from byzantine.attacks.catalogue import find_attack
-from byzantine.attacks.stage import QUIET, lie, staged, work
+from byzantine.attacks.stage import liar, lie, staged, work
 from byzantine.scenario import (
     Clock,
     Crash,
@@ -83,17 +86,17 @@ def far_apart(seed: int) -> Scenario:
 
 
 def long_cut(seed: int) -> Scenario:
-    """Every primary is cut off for half a minute; afterwards nobody waits for longer than the longest timeout
-    (rule 10)."""
+    """Every primary is cut off for ten seconds. However long views fail, no timeout grows beyond 640 ms here,
+    so that many are tried (rule 10)."""
     return staged(
         "long-cut",
         4,
         seed,
-        steps=_stream(3_000, 300),
+        steps=_stream(9_900, 300),
         hostile_network=(lie("cut-primary"),),
-        tuning=Tunes(batch_target=2, request_timeout_ms=50),
-        heal_at_ms=30_000,
-        expect=Expect(live_within_ms=8_000, fired=()),
+        tuning=Tunes(batch_target=2, request_timeout_ms=20),
+        heal_at_ms=10_000,
+        expect=Expect(live_within_ms=4_000, views=(14, 60), fired=()),
     )
 
 
@@ -161,18 +164,36 @@ def overtaken(seed: int) -> Scenario:
     )
 
 
-def wrong_clocks(seed: int) -> Scenario:
-    """Clocks differ by nearly the clock bound, and transactions lie at both edges of their validity (rules 27
-    and 33)."""
-    random = Random(f"wrong clocks {seed}")
-    jumps = tuple(Clock(at_ms=10, member=member, by_ms=random.choice([-6_500, 6_500])) for member in range(4))
+def wrong_clocks(ahead: bool) -> Drill:
+    """Return a drill in which the primary's clock and the others' differ by nearly the clock bound, and
+    transactions lie at both edges of their validity (rules 27 and 33)."""
+
+    def drill(seed: int) -> Scenario:
+        by = 6_500 if ahead else -6_500
+        jumps = tuple(Clock(at_ms=10, member=member, by_ms=-by if member else by) for member in range(4))
+        return staged(
+            "wrong-clocks",
+            4,
+            seed,
+            steps=(*jumps, *work(seed)),
+            hostile_clients=(lie("edge-of-validity"),) * 2,
+            expect=Expect(view="kept", no_evidence=True, live_within_ms=4_000),
+        )
+
+    return drill
+
+
+def time_ahead(seed: int) -> Scenario:
+    """A primary whose clock is ahead is followed by one whose clock is behind: the ledger's time goes on, and
+    what it has passed is not executed (rule 20)."""
+    jumps = tuple(Clock(at_ms=10, member=member, by_ms=-6_500 if member else 6_500) for member in range(4))
     return staged(
-        "wrong-clocks",
+        "time-ahead",
         4,
         seed,
-        steps=(*jumps, *work(seed)),
-        hostile_clients=(lie("edge-of-validity"), lie("edge-of-validity")),
-        expect=Expect(view="kept", no_evidence=True, live_within_ms=4_000),
+        steps=(*jumps, *work(seed, rounds=20), Crash(at_ms=400, member=0)),
+        hostile_clients=(lie("edge-of-validity"),) * 2,
+        expect=Expect(view="changed", no_evidence=True, live_within_ms=4_000),
     )
 
 
@@ -198,14 +219,16 @@ def others_raise(seed: int) -> Scenario:
         "others-raise",
         4,
         seed,
-        application="byzantine.campaign.raising:RaisingMap",
+        application=raising.NAME,
         expect=Expect(view="kept", no_evidence=True, live_within_ms=2_000),
     )
 
 
 def idle_laggard(seed: int) -> Scenario:
-    """A replica misses the last blocks before the ledger falls idle (rule 15)."""
+    """A replica misses the last blocks before the ledger falls idle, and learns of them all the same
+    (rule 15)."""
     member = 1 + Random(f"idle laggard {seed}").randrange(3)
+    others = tuple(other for other in range(4) if other != member)
     return staged(
         "idle-laggard",
         4,
@@ -213,16 +236,120 @@ def idle_laggard(seed: int) -> Scenario:
         steps=(
             *work(seed, rounds=4),
             Isolate(at_ms=300, member=member),
-            *work(seed + 1, rounds=3, start_ms=320),
+            *(structs.replace(step, to=others) for step in work(seed + 1, rounds=3, start_ms=320)),
+            Mend(at_ms=600),
         ),
-        checkpoint_interval=4,
-        heal_at_ms=600,
-        links=QUIET,
+        heal_at_ms=5_000,
+        expect=Expect(view="kept", no_evidence=True, live_within_ms=1_000, level=True),
+    )
+
+
+def long_pause(seed: int) -> Scenario:
+    """Everybody is alone for longer than the clock bound, in the middle of votes: what was prepared before is
+    decided afterwards, with the time that it had (rule 27)."""
+    random = Random(f"long pause {seed}")
+    return staged(
+        "long-pause",
+        4,
+        seed,
+        steps=(*_stream(60, 2), Partition(at_ms=random.randint(40, 60), groups=((0,), (1,), (2,), (3,)))),
+        largest_batch=1,
+        links=Links(low_us=200, high_us=8_000),
+        tuning=Tunes(batch_target=1, pipeline_depth=8, request_timeout_ms=400),
+        heal_at_ms=20_000,
+        expect=Expect(no_evidence=True, live_within_ms=4_000),
+    )
+
+
+def lured_away(seed: int) -> Scenario:
+    """While the primary is away a member claims blocks that there are not: who fetches blocks changes the
+    view all the same (rule 26)."""
+    return staged(
+        "lured-away",
+        4,
+        seed,
+        liar(3, "phantom-height"),
+        steps=(*work(seed, rounds=20), Isolate(at_ms=300, member=0)),
+        tuning=Tunes(batch_target=2, request_timeout_ms=200),
+        heal_at_ms=2_400,
+        expect=Expect(view="changed", no_evidence=True, live_within_ms=4_000),
+    )
+
+
+def far_view(seed: int) -> Scenario:
+    """The primary comes back, hears who left the view, and of a liar's view far away (rule 10)."""
+    return staged(
+        "far-view",
+        4,
+        seed,
+        liar(3, lie("huge-view", to_ms=1_400)),
+        steps=(*work(seed, rounds=20), Isolate(at_ms=150, member=0), Mend(at_ms=800)),
+        links=Links(low_us=200, high_us=8_000, reorder=1.0),
+        tuning=Tunes(batch_target=2, request_timeout_ms=200),
+        expect=Expect(views=(1, 3), live_within_ms=4_000),
+    )
+
+
+def torn_moments(seed: int) -> Scenario:
+    """The power fails just after each proposal has left, or would have (rule 16)."""
+    random = Random(f"torn moments {seed}")
+    steps: list[Step] = []
+    for at in range(40, 1_640, 40):
+        steps.append(Submit(at_ms=at, client=at // 40 % 2))
+        steps.append(PowerCut(at_ms=at + random.randint(1, 9)))
+    return staged(
+        "torn-moments",
+        4,
+        seed,
+        steps=tuple(steps),
+        largest_batch=2,
+        tuning=Tunes(batch_target=1, request_timeout_ms=400),
+        heal_at_ms=1_700,
+        expect=Expect(no_evidence=True, live_within_ms=6_000),
+    )
+
+
+def time_leaps(seed: int) -> Scenario:
+    """One proposal is dated far ahead, within the clock bound: what expires by it in those after it, though
+    they were proposed in time, is not executed (rule 20)."""
+    return staged(
+        "time-leaps",
+        4,
+        seed,
+        liar(0, lie("wrong-time", by_ms=9_000, sequences=(6, 6))),
+        steps=_stream(300, 4),
+        largest_batch=1,
+        hostile_clients=(lie("edge-of-validity", near_ms=3_000, to_ms=400),) * 4,
+        tuning=Tunes(batch_target=1, pipeline_depth=8, request_timeout_ms=400),
+        heal_at_ms=900,
+        expect=Expect(live_within_ms=4_000),
+    )
+
+
+def first_requests(seed: int) -> Scenario:
+    """All that is asked for has expired by the clock of the primary, which is ahead, and no block says so
+    yet: nobody is suspected for it (rule 33)."""
+    jumps = tuple(Clock(at_ms=1, member=member, by_ms=-6_500 if member else 6_500) for member in range(4))
+    return staged(
+        "first-requests",
+        4,
+        seed,
+        steps=jumps,
+        hostile_clients=(lie("edge-of-validity", near_ms=5_000),) * 2,
         expect=Expect(view="kept", no_evidence=True, live_within_ms=4_000),
     )
 
 
-def six(name: str) -> Drill:
+def several(drill: Drill, times: int) -> tuple[Drill, ...]:
+    """Return a drill as several, each with seeds of its own: for what chance has to bring about."""
+
+    def one(number: int) -> Drill:
+        return lambda seed: drill(times * seed + number)
+
+    return tuple(map(one, range(times)))
+
+
+def among_six(name: str) -> Drill:
     """Return an attack among six, where n is not 3f + 1 (rule 1)."""
     return lambda seed: find_attack(name).scenario(6, seed)
 
@@ -231,14 +358,22 @@ DRILLS: tuple[Drill, ...] = (
     tight_window,
     second_primary,
     far_apart,
-    long_cut,
     lost_changes,
     power_cuts,
+    torn_moments,
     overtaken,
-    wrong_clocks,
+    wrong_clocks(ahead=True),
+    wrong_clocks(ahead=False),
+    time_ahead,
+    time_leaps,
+    first_requests,
     crowded_primary,
     others_raise,
     idle_laggard,
-    six("equivocate"),
-    six("equivocate-with-votes"),
+    long_pause,
+    lured_away,
+    *several(far_view, 3),
+    long_cut,
+    among_six("equivocate"),
+    *several(among_six("equivocate-with-votes"), 2),
 )

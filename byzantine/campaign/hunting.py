@@ -34,6 +34,7 @@ LONGEST_LIVE_MS = 30_000
 """No run that goes well takes longer to converge than a third of this; those that hang should not cost
 much."""
 
+FIRST_REPEATED = 4
 REPEATED_EVERY = 60
 """Runs between two that are repeated, to see that they give the same trace."""
 
@@ -103,7 +104,7 @@ def hunt(mutant: str, patience_s: float = PATIENCE_S) -> Hunted:
             runs += 1
             scenario = _impatient(trial.scenario)
             result = trial.run(scenario)
-            if runs % REPEATED_EVERY == 1 and _differs(scenario):
+            if runs % REPEATED_EVERY == FIRST_REPEATED and _differs(scenario):
                 finding = Finding("repeatability", Verdict.FAIL, "the same scenario gave another trace")
                 result = structs.replace(result, findings=(finding,))
             seconds = time.process_time() - began

@@ -88,16 +88,20 @@ class LaxSignatures(ClientBehaviour):
 @client_behaviour("edge-of-validity")
 class EdgeOfValidity(ClientBehaviour):
     """Sends transactions whose validity ends at once, ended before, or lies at or beyond the horizon, to all
-    or to one member alone."""
+    or to one member alone. With `near_ms`: such as end within that time alone."""
+
+    parameters: ClassVar[Parameters] = {"near_ms": 0}
 
     def speak(self) -> None:
         """Both ends."""
         if not self.may_fire():
             return
         wall, horizon = self.client.wall_ms(), self.client.genesis.horizon_ms
-        soon = [wall + self.random.randrange(60) for _ in range(4)]
+        soon = [wall + self.random.randrange(most) for most in (60, 60, 60, 60, 6_000, 6_000)]
         far = [wall + horizon + more for more in (-1_000, -1, 0, 1_000)]
         edges = [0, wall - 1, *soon, *far, MAX_MILLIS]
+        if near := self.number("near_ms"):
+            edges = [wall + self.random.randrange(near) for _ in edges]
         raws = [self.signed(self.body(valid_until=edge)) for edge in edges]
         self.fire()
         self.submit(raws, None if self.random.random() < 0.5 else (self.one_member(),))

@@ -9,6 +9,7 @@ from typing import Protocol
 from msgspec import MsgspecError
 from msgspec.json import Decoder, Encoder
 
+from byzantine import raising
 from ledger.result import Result, ResultCode
 from ledger.transaction import ParsedTransaction
 
@@ -23,7 +24,8 @@ class Model(Protocol):
 
 def make_model(application: str) -> Model | None:
     """Return a new model of an application; `None` where there is none."""
-    return KeyValueModel() if application == "kv" else None
+    kind = MODELS.get(application)
+    return None if kind is None else kind()
 
 
 _payloads = Decoder(dict[str, str | None])
@@ -53,6 +55,8 @@ class KeyValueModel:
         if transaction.transaction.valid_until < time:
             return None if result.code is ResultCode.EXPIRED else f"expired, and has the result {result.code}"
         self._executed[transaction.id] = height
+        if self.raises(transaction.transaction.payload):
+            return None if result.code is ResultCode.ERROR else f"must be an error, and is {result.code}"
         try:
             operation = _payloads.decode(transaction.transaction.payload)
         except MsgspecError:
@@ -63,6 +67,10 @@ class KeyValueModel:
         if result.code is not ResultCode.OK or result.value != expected:
             return f"must give {expected.decode()}, and is {result.code} {result.value.decode()}"
         return None
+
+    def raises(self, payload: bytes) -> bool:  # noqa: ARG002  # of those that do
+        """Whether the application fails at `payload`, and so leaves nothing behind."""
+        return False
 
     def _carry_out(self, operation: dict[str, str | None]) -> bytes | None:
         """Return the value; `None`: refused."""
@@ -85,3 +93,14 @@ class KeyValueModel:
                 else:
                     state[key] = operation["value"]
                 return b"true"
+
+
+class RaisingModel(KeyValueModel):
+    """`kv` that now and then raises what it should not."""
+
+    def raises(self, payload: bytes) -> bool:
+        """As the application does."""
+        return raising.raises(payload)
+
+
+MODELS: dict[str, type[KeyValueModel]] = {"kv": KeyValueModel, raising.NAME: RaisingModel}

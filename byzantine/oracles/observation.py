@@ -98,6 +98,8 @@ class Observation:
     """What honest members said that no correct one says (`watching`), in words."""
     missing: Sequence[str] = ()
     """What honest replicas' archives lack of what must outlive the log, in words."""
+    level_at_end: bool | None = None
+    """Whether all honest replicas stood at one block when faults ended; `None` where nobody looked."""
     audit_faults: Sequence[str] = ()
     """What the production audit found wrong in honest stores, where there are stores to audit."""
     stopped: Sequence[str] = ()

@@ -57,6 +57,12 @@ def expected(seen: Observation) -> Finding:
     for reason in expect.refused:
         if not seen.refused.get(reason):
             return Finding("outcome", Verdict.FAIL, f"nobody counted {reason!r}")
+    if expect.level and seen.level_at_end is None:
+        return Finding(
+            "outcome", Verdict.INCONCLUSIVE, "nobody looked where replicas stood when faults ended"
+        )
+    if expect.level and not seen.level_at_end:
+        return Finding("outcome", Verdict.FAIL, "when faults ended not all stood at one block")
     if expect.view == "kept" and seen.highest_view:
         return Finding("outcome", Verdict.FAIL, f"view 0 was left needlessly, for {seen.highest_view}")
     if expect.view == "changed" and not seen.highest_view:

@@ -5,6 +5,7 @@ included. What must not be known here: the engine's state.
 
 - One PRE-PREPARE, PREPARE and COMMIT per view and sequence; one attestation per height; one VIEW-CHANGE per
 view.
+- No vote for another batch than the one that it executed at that height, but such as it cast before.
 - After VIEW-CHANGE(w) no vote in a view below w (rule 29).
 - A VIEW-CHANGE shows, for every sequence above its checkpoint that its sender committed, a prepared
 certificate of
@@ -29,6 +30,8 @@ class Conduct:
         self._said: dict[tuple[str, int, int], bytes] = {}
         self._committed: dict[int, int] = {}
         """The highest view in which each sequence was committed."""
+        self._executed: dict[int, bytes] = {}
+        """The digest of the batch at each height."""
         self._left = 0
         """The highest view that a VIEW-CHANGE was said for."""
 
@@ -49,9 +52,15 @@ class Conduct:
                 for bare in message.pre_prepares:
                     self._note_vote(bare, decode_pre_prepare(bare))
 
+    def executed(self, height: int, batch: bytes) -> None:
+        """Note which batch the member executed."""
+        self._executed[height] = batch
+
     def _note_vote(self, envelope: Envelope, message: Any) -> None:
         kind = envelope.kind.removeprefix("pbft/")
-        self._once(kind, message.view, message.sequence, message.digest)
+        again = self._once(kind, message.view, message.sequence, message.digest)
+        if not again and self._executed.get(message.sequence, message.digest) != message.digest:
+            self._broken(f"sent a {kind} for another batch than it executed at height {message.sequence}")
         if message.view < self._left:
             self._broken(f"sent a {kind} in view {message.view} after VIEW-CHANGE({self._left})")
         if isinstance(message, Commit):
@@ -69,11 +78,14 @@ class Conduct:
                     f"hid in VIEW-CHANGE({message.view}) that it committed sequence {sequence} in view {view}"
                 )
 
-    def _once(self, kind: str, view: int, place: int, says: bytes) -> None:
+    def _once(self, kind: str, view: int, place: int, says: bytes) -> bool:
+        """Note what is said; returns whether something was said there before."""
+        again = (kind, view, place) in self._said
         before = self._said.setdefault((kind, view, place), bytes(says))
         if before != says:
             where = f"view {view}, sequence {place}" if kind != "attestation" else f"height {place}"
             self._broken(f"signed two different {kind}s for {where}")
+        return again
 
     def _broken(self, what: str) -> None:
         self.broken.append(f"member {self.member} {what}")

@@ -92,6 +92,7 @@ def observe(world: World) -> Observation:
         forks=observed.forks,
         misconduct=observed.misconduct,
         missing=observed.missing,
+        level_at_end=observed.level_at_end,
         stopped=observed.stopped,
         halted=observed.halted,
         halted_liars=observed.halted_liars,

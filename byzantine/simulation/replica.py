@@ -181,7 +181,7 @@ class SimulatedReplica:
 
     def _note_blocks(self, ledger: Ledger) -> None:
         for height in range(self._height + 1, ledger.height + 1):
-            self.world.on_executed(self, Height(height), block_hash_at(ledger, height))
+            self.world.on_executed(self, ledger, Height(height))
         self._height = ledger.height
 
     def _arm(self, heart: Heart) -> None:

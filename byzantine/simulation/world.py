@@ -22,7 +22,7 @@ from byzantine.simulation.client import SimulatedClient
 from byzantine.simulation.genesis import simulated_genesis
 from byzantine.simulation.hostile_clients import HostileClient
 from byzantine.simulation.recorder import Recorder
-from byzantine.simulation.replica import SimulatedReplica
+from byzantine.simulation.replica import SimulatedReplica, block_hash_at
 from byzantine.simulation.signatures import signatures
 from byzantine.simulation.standing import collect
 from byzantine.simulation.steps import do, link_policy
@@ -35,6 +35,7 @@ from crypto.batch import Millis, TxId
 from crypto.digest import Digest
 from crypto.roster import MemberId, Roster
 from ledger.genesis import Genesis
+from ledger.ledger import Ledger
 from network.simulated import (
     MILLISECOND,
     WALL_START_MS,
@@ -84,6 +85,8 @@ class Observed:
         self.overfull: list[str] = []
         """What grew beyond its bound at an honest replica."""
         self.closed_clients = 0
+        self.level_at_end: bool | None = None
+        """Whether honest replicas stood at one block when faults ended."""
         self.healed_us: int | None = None
         self.converged_us: int | None = None
 
@@ -259,9 +262,13 @@ class World:
                 self.observed.misconduct += conduct.broken
                 conduct.broken.clear()
 
-    def on_executed(self, replica: SimulatedReplica, height: Height, block_hash: Digest) -> None:
+    def on_executed(self, replica: SimulatedReplica, ledger: Ledger, height: Height) -> None:
         """A replica stored a block."""
+        block_hash = block_hash_at(ledger, height)
         if replica.honest:
+            header = ledger.header(height)
+            if header is not None:
+                self._conduct[replica.member].executed(height, header.batch)
             first = self.observed.hashes.setdefault(height, (block_hash, replica.member))
             if first[0] != block_hash:
                 self.observed.forks.append(
@@ -306,6 +313,7 @@ class World:
             self.scheduler.run_until(step.at_ms * MILLISECOND)
             do(self, step)
         self.scheduler.run_until(self.scenario.heal_at_ms * MILLISECOND)
+        self.observed.level_at_end = self._level()
         self.heal()
         for client in self.clients:
             client.submit(2)
@@ -363,8 +371,9 @@ class World:
 
     def converged(self) -> bool:
         """Whether clients know all outcomes, and honest replicas all run and stand at one block."""
-        if any(client.waits for client in self.clients):
-            return False
+        return not any(client.waits for client in self.clients) and self._level()
+
+    def _level(self) -> bool:
         heads = set()
         for replica in self.honest:
             if replica.heart is None:

@@ -6,7 +6,14 @@ What lives here: the fault. What must not be known here: what a ledger makes of 
 from ledger.application import ApplicationContext, StateView
 from ledger.applications.kv import KeyValueMap
 
+NAME = "byzantine.raising:RaisingMap"
 EVERY = 3
+
+
+def raises(payload: bytes) -> bool:
+    """Whether the application fails after it has carried out `payload`."""
+    last = payload.rstrip(b'"}')[-1:]
+    return b'"put"' in payload and last.isdigit() and int(last) % EVERY == 0
 
 
 class RaisingMap(KeyValueMap):
@@ -15,7 +22,6 @@ class RaisingMap(KeyValueMap):
     def execute(self, context: ApplicationContext, payload: bytes, state: StateView) -> bytes:
         """Carry out one operation, and fail after some."""
         result = super().execute(context, payload, state)
-        last = payload.rstrip(b'"}')[-1:]
-        if b'"put"' in payload and last.isdigit() and int(last) % EVERY == 0:
+        if raises(payload):
             raise ZeroDivisionError
         return result
