@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from consensus.pool import PoolLimits
 from crypto.batch import Millis
 from crypto.errors import CryptoError, KeyRefused
 from crypto.keyfile import MAX_KEY_FILE_BYTES, KeyFileError, Password, read_key_file, read_private_file
@@ -25,6 +26,7 @@ from pbft import Tuning
 from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import load_genesis
 from tetrarch.layout import NODE_FILE
+from tetrarch.node.limits import NodeLimits
 from tetrarch.node.settings import NodeSettings
 from tetrarch.toml_file import read_toml
 
@@ -62,6 +64,10 @@ class _TuningText(Struct, frozen=True, forbid_unknown_fields=True):
     batch_delay_ms: Annotated[int, Meta(ge=0, le=10_000)] = Tuning().batch_delay_ms
     pipeline_depth: Annotated[int, Meta(ge=1, le=64)] = Tuning().pipeline_depth
     request_timeout_ms: _Millis = Tuning().request_timeout_ms
+    pool: Annotated[int, Meta(ge=1, le=1_000_000)] = Tuning().pool.max_requests
+    """Transactions that may wait for their execution."""
+    client_share: Annotated[int, Meta(ge=1, le=1_000_000)] = NodeLimits().coming_per_connection
+    """Transactions of one client's connection that may wait for the check of their signatures."""
     checking_processes: Annotated[int, Meta(ge=0, le=MAX_CHECKING_PROCESSES)] = 0
 
 
@@ -121,7 +127,9 @@ class _Loader:
                 batch_delay_ms=Millis(tuning.batch_delay_ms),
                 pipeline_depth=tuning.pipeline_depth,
                 request_timeout_ms=Millis(tuning.request_timeout_ms),
+                pool=PoolLimits(max_requests=tuning.pool),
             ),
+            limits=NodeLimits(coming_per_connection=tuning.client_share),
             checking_processes=tuning.checking_processes,
             marked=text.restored_from_backup,
             log=None if text.log is None else self._beside(text.log),

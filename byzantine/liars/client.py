@@ -28,6 +28,11 @@ VALID_FOR_MS = 400_000
 TAG = tag("transaction")
 """What the signed bytes of every transaction begin with."""
 
+FIRST_KEY = 10_000
+"""Numbers of keys below are those of honest clients."""
+
+KEYS_EACH = 10_000
+
 _json = Encoder(order="sorted")
 
 
@@ -70,6 +75,14 @@ class ClientBehaviour(Hostile):
         super().__init__(lie, client, seed)
         self.client = client
         self.members = range(len(client.genesis.members))
+
+    def begin(self) -> None:
+        """Begin to speak."""
+        self.client.after(1 + self.random.randrange(self.speaks_every_ms), self._speak)
+
+    def _speak(self) -> None:
+        self.speak()
+        self.client.after(self.speaks_every_ms, self._speak)
 
     def speak(self) -> None:
         """Do what it is named for, once."""
@@ -136,6 +149,11 @@ def client_behaviour(name: str) -> Callable[[type[C]], type[C]]:
         return kind
 
     return define
+
+
+def key_number(client: int, key: int) -> int:
+    """Return the number of one of a hostile client's own keys among all clients' keys."""
+    return FIRST_KEY + KEYS_EACH * client + key
 
 
 def make_client_behaviour(client: Connections, lie: Lie, seed: str) -> ClientBehaviour:

@@ -110,7 +110,7 @@ class EdgeOfValidity(ClientBehaviour):
 @client_behaviour("flood")
 class Flood(ClientBehaviour):
     """Asks more questions than one may, sends transactions under many keys with signatures good and bad, too
-    large a payload, and too large a frame."""
+    large a payload, and in turn the largest frame, which makes no sense, and a larger one."""
 
     parameters: ClassVar[Parameters] = {"transactions": 40, "questions": 100}
 
@@ -127,7 +127,7 @@ class Flood(ClientBehaviour):
         self.submit([*bad, *good, large])
         for request in range(self.number("questions")):
             self.send(AskStatus(request), (self.one_member(),) if self.lie.peers else self.members[:1])
-        self.send(bytes((1,)) + bytes(MAX_CLIENT_FRAME_BYTES + 1), (self.one_member(),))
+        self.send(bytes((1,)) + bytes(MAX_CLIENT_FRAME_BYTES - self.fired % 2), (self.one_member(),))
 
 
 @client_behaviour("fill-pool")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from byzantine.liars import clients  # noqa: F401  # defines their behaviours
-from byzantine.liars.client import make_client_behaviour
+from byzantine.liars.client import key_number, make_client_behaviour
 from byzantine.scenario import Lie
 from crypto.keys import Signer
 from ledger.genesis import Genesis
@@ -17,11 +17,6 @@ from network.simulated import MILLISECOND, Endpoint
 
 if TYPE_CHECKING:
     from byzantine.simulation.world import World
-
-FIRST_KEY = 10_000
-"""Numbers of keys below are those of honest clients."""
-
-KEYS_EACH = 10_000
 
 
 class HostileClient:
@@ -36,11 +31,7 @@ class HostileClient:
 
     def begin(self) -> None:
         """Begin to speak."""
-        self.after(1 + self.behaviour.random.randrange(self.behaviour.speaks_every_ms), self._speak)
-
-    def _speak(self) -> None:
-        self.behaviour.speak()
-        self.after(self.behaviour.speaks_every_ms, self._speak)
+        self.behaviour.begin()
 
     def deliver(self, source: Endpoint, frame: bytes) -> None:
         """Answers are of no interest."""
@@ -54,7 +45,7 @@ class HostileClient:
 
     def signer(self, number: int) -> Signer:
         """Return one of its own keys."""
-        return self.world.signatures.client(FIRST_KEY + KEYS_EACH * self.number + number)
+        return self.world.signatures.client(key_number(self.number, number))
 
     def now_ms(self) -> int:
         """Return the ms since the run began."""

@@ -50,6 +50,14 @@ def test_the_file_may_be_named_instead_of_its_directory(net: Path) -> None:
     assert load_node(net / "replica-0" / "node.toml").name == "replica-0"
 
 
+def test_what_may_wait_of_clients_can_be_tuned(net: Path) -> None:
+    file = net / "replica-0" / "node.toml"
+    file.write_text(f"{file.read_text()}\n[tuning]\npool = 70\nclient_share = 30\n")
+    settings = load_node(file)
+    assert settings.tuning.pool.max_requests == 70
+    assert settings.limits.coming_per_connection == 30
+
+
 @pytest.mark.parametrize(
     ("old", "new", "key"),
     [
@@ -71,6 +79,8 @@ def test_the_file_may_be_named_instead_of_its_directory(net: Path) -> None:
         ("restored_from_backup = false", "restored_from_backup = 0", "restored_from_backup"),
         ("restored_from_backup = false", "[tuning]\npipeline_depth = 0", "tuning.pipeline_depth"),
         ("restored_from_backup = false", "[tuning]\nchecking_processes = 65", "tuning.checking_processes"),
+        ("restored_from_backup = false", "[tuning]\npool = 0", "tuning.pool"),
+        ("restored_from_backup = false", "[tuning]\nclient_share = 0", "tuning.client_share"),
         ("restored_from_backup = false", "[tuning]\nrequest_timeout_ms = 2.5", "tuning.request_timeout_ms"),
     ],
 )

@@ -1,0 +1,184 @@
+"""Hostile clients of a real network: the behaviours of `byzantine.liars.clients`, over TCP and TLS.
+
+What lives here: what a client's behaviour is given (`byzantine.liars.client.Connections`), and one connection
+to each member, made anew whenever it ends. What must not be known here: what is sent over them.
+
+A frame that no replica can decode ends the connection by which it came. So each of these is the last one on
+its connection, and what follows waits for the next: else most of them would be lost with what the first did.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from byzantine.liars import clients  # noqa: F401  # defines their behaviours
+from byzantine.liars.client import key_number, make_client_behaviour
+from byzantine.scenario import Lie
+from byzantine.simulation.signatures import RealSignatures
+from crypto.batch import TxId
+from crypto.errors import CryptoError
+from crypto.keys import Signer
+from crypto.roster import MemberId
+from crypto.tls import client_context_anonymous
+from ledger.genesis import Genesis
+from ledger.transaction import transaction_id
+from network.dial import ClientConnection, ClientLimits
+from tetrarch.client.config import ClientConfig
+from tetrarch.decoding import FrameDecoder
+from tetrarch.wire import FROM_CLIENTS, MAX_CLIENT_FRAME_BYTES
+
+LIMITS = ClientLimits(request_bytes=2 * MAX_CLIENT_FRAME_BYTES, queue_bytes=64 * 1024 * 1024)
+"""Wide enough for frames that are too large for a replica."""
+
+PAUSE_SECONDS = 0.05
+"""From a connection that failed to the next."""
+
+CLOSING_SECONDS = 5.0
+"""How long a replica may take to end a connection for what came over it, before the client goes on."""
+
+_frames = FrameDecoder(FROM_CLIENTS, MAX_CLIENT_FRAME_BYTES)
+
+
+class RealHostileClient:
+    """One hostile client, connected to every replica, and deaf. Made inside a running event loop."""
+
+    def __init__(
+        self,
+        number: int,
+        lie: Lie,
+        seed: int,
+        config: ClientConfig,
+        slowdown: float,
+        began_ms: Callable[[], int | None],
+    ) -> None:
+        """`began_ms`: when the run began, by the monotonic clock; `None`: it has not yet."""
+        self.number = number
+        self.genesis: Genesis = config.trust.genesis
+        self.sent: set[TxId] = set()
+        """The transactions that it made."""
+        self.fired: Counter[str] = Counter()
+        self._slowdown, self._began_ms = slowdown, began_ms
+        self._keys = RealSignatures()
+        self._loop = asyncio.get_running_loop()
+        context = client_context_anonymous([each.certificate for each in config.endpoints.values()])
+
+        async def dial(member: MemberId) -> ClientConnection:
+            shown = self.genesis.members[member].tls_fingerprint
+            address = config.endpoints[member].address
+            return await ClientConnection.connect(address, context, shown, _deaf, limits=LIMITS)
+
+        self._lines = [_Line(MemberId(member), dial) for member in range(len(self.genesis.members))]
+        self._over = False
+        self.behaviour = make_client_behaviour(self, lie, f"{seed} {number}")
+
+    def begin(self) -> None:
+        """Connect, and begin to speak."""
+        for line in self._lines:
+            line.open()
+        self.behaviour.begin()
+
+    async def close(self) -> None:
+        """Say nothing more, and end connections."""
+        self._over = True
+        for line in self._lines:
+            await line.close()
+
+    # What its behaviour is given.
+
+    def signer(self, number: int) -> Signer:
+        """Return one of its own keys."""
+        return self._keys.client(key_number(self.number, number))
+
+    def now_ms(self) -> int:
+        """Return the ms since the run began, in the scenario's time; before it does, less than 0."""
+        began = self._began_ms()
+        return -1 if began is None else int((time.monotonic_ns() // 1_000_000 - began) / self._slowdown)
+
+    def wall_ms(self) -> int:
+        """Return the wall clock."""
+        return time.time_ns() // 1_000_000
+
+    def after(self, delay_ms: int, action: Callable[[], object]) -> None:
+        """Call `action` later."""
+        self._loop.call_later(delay_ms * self._slowdown / 1000, self._unless_over, action)
+
+    def send(self, member: int, frame: bytes) -> None:
+        """Send bytes to a member."""
+        self._lines[member].send(frame)
+
+    def declare(self, raw: bytes) -> None:
+        """Note a transaction of its own."""
+        self.sent.add(transaction_id(raw))
+
+    def on_lied(self, behaviour: str) -> None:
+        """It fired."""
+        self.fired[behaviour] += 1
+
+    def _unless_over(self, action: Callable[[], object]) -> None:
+        if not self._over:
+            action()
+
+
+class _Line:
+    """What goes to one member, in order, over one connection after another."""
+
+    def __init__(self, member: MemberId, dial: Callable[[MemberId], Awaitable[ClientConnection]]) -> None:
+        self._member, self._dial = member, dial
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Connect."""
+        self._task = asyncio.get_running_loop().create_task(self._keep())
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame as soon as there is a connection for it."""
+        self._waiting.put_nowait(frame)
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                connection = await self._dial(self._member)
+            except OSError:
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
+            try:
+                await self._use(connection)
+            finally:
+                connection.close()
+
+    async def _use(self, connection: ClientConnection) -> None:
+        """Send what there is, until the connection has ended."""
+        closed = asyncio.ensure_future(connection.wait_closed())
+        try:
+            while not closed.done():
+                frame = asyncio.ensure_future(self._waiting.get())
+                await asyncio.wait((frame, closed), return_when=asyncio.FIRST_COMPLETED)
+                if not frame.done():
+                    frame.cancel()
+                    return
+                connection.send(frame.result())
+                if not _makes_sense(frame.result()):
+                    await asyncio.wait((closed,), timeout=CLOSING_SECONDS)
+                    return
+        finally:
+            closed.cancel()
+
+
+def _makes_sense(frame: bytes) -> bool:
+    try:
+        _frames.decode(frame)
+    except CryptoError:
+        return False
+    return True
+
+
+def _deaf(_frame: bytes) -> None:
+    """Answers are of no interest."""
