@@ -94,8 +94,9 @@ class Observation:
     """Blocks that a client saw attested by f+1, by height."""
     forks: Sequence[str] = ()
     """Blocks executed beside others while it ran, in words."""
-    misconduct: Sequence[str] = ()
-    """What honest members said that no correct one says (`watching`), in words."""
+    misconduct: Sequence[str] | None = ()
+    """What honest members said that no correct one says (`watching`), in words. `None`: nobody could
+    listen."""
     missing: Sequence[str] = ()
     """What honest replicas' archives lack of what must outlive the log, in words."""
     level_at_end: bool | None = None

@@ -6,8 +6,11 @@ from byzantine.oracles.observation import Observation
 from byzantine.verdicts import Finding, Verdict
 
 
-def conduct(seen: Observation) -> Finding:
-    """No honest member contradicts itself, votes in a view that it left, or hides what it committed."""
+def conduct(seen: Observation) -> Finding | None:
+    """No honest member contradicts itself, votes in a view that it left, or hides what it committed. Not
+    asked where nobody could listen to what members say."""
+    if seen.misconduct is None:
+        return None
     if seen.misconduct:
         return Finding("conduct", Verdict.FAIL, seen.misconduct[0])
     return Finding("conduct", Verdict.PASS)

@@ -1,18 +1,22 @@
-"""The links between the members of a real network: TCP proxies that can hold, delay and mend them.
+"""The links between the members of a real network: TCP proxies that can hold, delay, break and mend them.
 
 What lives here: one listening port for each pair of members, at which the lower one dials the higher one
 (`network.mesh`), and what is done to the bytes on their way. What must not be known here: frames (TLS hides
 them), scenarios' times.
 
-A stream cannot lose, repeat or reorder anything: a cut link holds what is sent, as a real one does until TCP
-gives up, and a mended one carries it on. Each direction is cut by itself.
+A cut link holds what is sent, as a real one does until TCP gives up, and a mended one carries it on. Each
+direction is cut by itself. What else a network can do to a stream is in `stream_faults`.
 """
 
 import asyncio
+import socket
+import struct
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
 
+from byzantine.runners.stream_faults import RESET, StreamFaults, changed
 from byzantine.scenario import Links
 from network.address import Address
 
@@ -41,10 +45,16 @@ class ProxiedLinks:
         self._carrying: set[asyncio.Task[None]] = set()
         members = range(len(peers))
         self._open = {(one, other): asyncio.Event() for one in members for other in members if one != other}
+        self.faults = StreamFaults(policy, seed, slowdown)
         self.held = 0
         """How often something had to wait for a cut link."""
         self.ports: dict[tuple[int, int], int] = {}
         """Where a member finds a higher one, by both."""
+
+    @property
+    def done(self) -> Counter[str]:
+        """What was done to links, and how often (`byzantine.scenario.LINKS_DO`)."""
+        return self.faults.done + Counter({"cut": self.held})
 
     async def start(self) -> None:
         """Listen. Raises `OSError`."""
@@ -71,14 +81,16 @@ class ProxiedLinks:
             if pair in self._open:
                 self._open[pair].clear()
 
-    def mend(self) -> None:
-        """Let everything pass, what was held first."""
-        for link in self._open.values():
-            link.set()
+    def mend(self, pairs: Iterable[tuple[int, int]] | None = None) -> None:
+        """Let everything pass, what was held first; from the first to the second of each pair, or
+        everywhere."""
+        for pair in self._open if pairs is None else pairs:
+            self._open[pair].set()
 
     def set_policy(self, policy: Links) -> None:
-        """Delay by another policy from now on."""
+        """Delay and break by another policy from now on."""
         self._policy = policy
+        self.faults.set_policy(policy, asyncio.get_running_loop().time())
 
     # Carrying.
 
@@ -102,12 +114,16 @@ class ProxiedLinks:
         except OSError:
             writer.close()
             return
+        self.faults.up(one, other)
         directions = [
             asyncio.create_task(self._pass(one, other, reader, far_writer)),
             asyncio.create_task(self._pass(other, one, far_reader, writer)),
         ]
         try:
-            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+            if any(direction.result() for direction in ended):
+                for end in (writer, far_writer):
+                    _reset(end)
         finally:
             for direction in directions:
                 direction.cancel()
@@ -117,8 +133,9 @@ class ProxiedLinks:
 
     async def _pass(
         self, source: int, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        """Carry one direction: what is read now is written when its delay is over and the link open."""
+    ) -> bool:
+        """Carry one direction: what is read now is written when its delay is over and the link open. Returns
+        whether the connection is to be reset."""
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS_HELD)
         reading = asyncio.create_task(self._read(reader, under_way))
         try:
@@ -131,11 +148,15 @@ class ProxiedLinks:
                     self.held += not self._open[source, target].is_set()
                     await self._open[source, target].wait()
                     if not data:
-                        return
-                    writer.write(data)
+                        return False
+                    fault = self.faults.due(source, target, data, asyncio.get_running_loop().time())
+                    if fault == RESET:
+                        return True
+                    writer.write(data if fault is None else changed(fault, data))
                     await writer.drain()
         finally:
             reading.cancel()
+        return False
 
     async def _read(
         self, reader: asyncio.StreamReader, under_way: asyncio.Queue[tuple[float, bytes]]
@@ -159,6 +180,12 @@ class ProxiedLinks:
         while policy.tail and delay < LONGEST_TAIL * policy.high_us and random.random() < policy.tail:
             delay *= 2
         return delay * self._slowdown / 1_000_000
+
+
+def _reset(end: asyncio.StreamWriter) -> None:
+    """Break a connection off, with all that is on its way."""
+    end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.transport.abort()
 
 
 def between(groups: Iterable[Iterable[int]]) -> list[tuple[int, int]]:

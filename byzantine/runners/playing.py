@@ -15,6 +15,7 @@ from random import Random
 
 from byzantine import scenario as plan
 from byzantine.runners.clients import RealClient, Told
+from byzantine.runners.hostile_clients import RealHostileClient
 from byzantine.runners.links import ProxiedLinks, between
 from byzantine.runners.members import Members, RealMember
 from byzantine.workload import Workload
@@ -45,11 +46,8 @@ LIVE_AT_LEAST_MS = 30_000
 UNLIVE_MS = 5_000
 """How long a run goes on after healing where no convergence is expected, in the scenario's time."""
 
-TUNED = ("batch_target", "batch_delay_ms", "pipeline_depth", "request_timeout_ms")
-"""Of a scenario's tuning, what a node.toml has too."""
-
 CLEAN = plan.Links()
-"""What links are after healing."""
+"""What links are before the run begins, and after healing."""
 
 
 class Lost(RuntimeError):
@@ -76,6 +74,7 @@ class Play:
         self.network = LocalNetwork(directory)
         self.told = Told()
         self.clients: list[RealClient] = []
+        self.hostile_clients: list[RealHostileClient] = []
         self.statuses: dict[int, StatusReply] = {}
         """What each member said last."""
         self.counted: dict[tuple[int, int], dict[str, int]] = {}
@@ -91,7 +90,7 @@ class Play:
         ]
         self.members = Members(members, slowdown, self._later)
         peers = [Address(host.host, host.peer_port) for host in hosts]
-        self.links = ProxiedLinks(peers, scenario.links, scenario.seed, slowdown)
+        self.links = ProxiedLinks(peers, CLEAN, scenario.seed, slowdown)
 
     async def run(self) -> None:
         """Play it to its end; whatever happens, no process outlives this. Raises `Lost`, `OSError`."""
@@ -133,6 +132,12 @@ class Play:
             RealClient(number, config, workload, self.told, scenario.seed, self.slowdown)
             for number in range(scenario.clients)
         ]
+        self.hostile_clients = [
+            RealHostileClient(
+                number, lie, scenario.seed, config, self.slowdown, lambda: self.members.began_ms
+            )
+            for number, lie in enumerate(scenario.hostile_clients)
+        ]
         await asyncio.gather(*(client.connect() for client in self.clients))
 
     async def _watch(self) -> None:
@@ -149,8 +154,11 @@ class Play:
         loop = asyncio.get_running_loop()
         began = loop.time()
         self.members.began_ms = time.monotonic_ns() // 1_000_000
+        self.links.set_policy(self.scenario.links)
         for member in self.members.all:
             member.begin()
+        for client in self.hostile_clients:
+            client.begin()
         ends = plan.Mend(at_ms=self.scenario.heal_at_ms)
         for step in (*sorted(self.scenario.steps, key=lambda step: step.at_ms), ends):
             due = began + step.at_ms * self.slowdown / 1000
@@ -290,6 +298,8 @@ class Play:
     async def _end(self) -> None:
         """End all that was started here."""
         try:
+            for hostile in self.hostile_clients:
+                await hostile.close()
             for client in self.clients:
                 await client.close()
         finally:
@@ -323,7 +333,7 @@ def _configure(
             direct = f'address = "{Address(host.host, host.peer_port)}"'
             text = text.replace(direct, f'address = "{Address(host.host, ports[place, other])}"')
     text += "\n[tuning]\n"
-    for name in TUNED:
+    for name in plan.Tunes.__struct_fields__:
         value = getattr(scenario.tuning, name)
         text += f"{name} = {round(value * slowdown) if name.endswith('_ms') else value}\n"
     file.write_text(text)

@@ -27,11 +27,11 @@ from byzantine.liars.catalogue import BEHAVIOURS
 from byzantine.oracles import Observation, judge
 from byzantine.oracles.observation import Chain
 from byzantine.runners.members import CAN_FILL_DISKS
-from byzantine.runners.playing import TUNED, Lost, Play
+from byzantine.runners.playing import Lost, Play
 from byzantine.runners.results import unfinished
 from byzantine.runners.simulated import result_of
 from byzantine.runners.stores import audited, faults, highest_view, opened_chain, proof_in
-from byzantine.scenario import Scenario, Tunes, require_consistent
+from byzantine.scenario import Scenario, require_consistent
 from byzantine.verdicts import Result
 from crypto.keys import InlineChecker
 from ledger.errors import StoreError
@@ -88,18 +88,11 @@ def unplayable(scenario: Scenario) -> list[str]:
     told = [BEHAVIOURS[lie.behaviour] for liar in scenario.liars for lie in liar.lies]
     if sum(behaviour.plots for behaviour in told) > 1:
         found.append("this runner's liars share no memory in which they could plot")
-    if scenario.hostile_clients:
-        found.append("this runner has no hostile clients")
     if scenario.hostile_network:
         found.append("this runner has no hostile network")
-    for name in Tunes.__struct_fields__:
-        if name not in TUNED and getattr(scenario.tuning, name) != getattr(Tunes(), name):
-            found.append(f"this runner cannot tune {name}")
     for step in (scenario.links, *scenario.steps):
         if isinstance(step, plan.Clock):
             found.append("this runner cannot move a process's clock")
-        elif isinstance(step, plan.Links) and (step.loss or step.repeat or step.reorder):
-            found.append("this runner cannot lose, repeat or reorder frames: TCP mends that")
         elif isinstance(step, plan.Disk) and step.what == "full" and not CAN_FILL_DISKS:
             found.append("this runner cannot fill a disk on this system")
     return list(dict.fromkeys(found))
@@ -141,18 +134,30 @@ def observe(play: Play, opened: ExitStack) -> Observation:
         chains={},
         check=InlineChecker().check,
         operations=[operation for client in play.clients for operation in client.operations],
+        sent_by_liars=frozenset(tx_id for client in play.hostile_clients for tx_id in client.sent),
         reads=[read for client in play.clients for read in client.reads],
         believed_blocks=told.believed_blocks,
         forks=told.forks,
         stopped=members.stopped,
         lost=members.lost,
-        fired=sum((member.fired for member in members.all), Counter({"cut": play.links.held})),
+        misconduct=None,
+        fired=_fired(play),
         recovered_ms=play.recovered_ms,
         unfinished=play.unfinished,
     )
     _look_into_stores(play, seen, opened)
     _take_statuses(play, seen)
     return seen
+
+
+def _fired(play: Play) -> Counter[str]:
+    """Return how often each behaviour fired, and what was done to links."""
+    fired = Counter(play.links.done)
+    for member in play.members.all:
+        fired.update(member.fired)
+    for client in play.hostile_clients:
+        fired.update(client.fired)
+    return fired
 
 
 def _look_into_stores(play: Play, seen: Observation, opened: ExitStack) -> None:

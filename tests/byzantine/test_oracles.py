@@ -276,6 +276,10 @@ def test_every_oracle_of_safety_is_asked() -> None:
     assert set(SAFETY) - {"determinism"} <= asked  # that one is for applications without a model
 
 
+def test_conduct_is_not_judged_where_nobody_could_listen() -> None:
+    assert "conduct" not in {finding.oracle for finding in judge(replace(observed(), misconduct=None))}
+
+
 def test_results_of_an_honest_run_are_what_the_model_gives_and_not_only_accepted() -> None:
     block = next(iter(observed().chains.values())).block(2)
     assert any(results.decode(result).code is ResultCode.OK for result in block.results)

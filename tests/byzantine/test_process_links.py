@@ -1,12 +1,18 @@
-"""Links between real members: what is sent into a cut one waits, each direction by itself."""
+"""Links between real members: what is sent into a cut one waits, each direction by itself; what is done to a
+stream below TLS breaks the connection, and nothing else."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from byzantine.runners.links import ProxiedLinks, between
+from byzantine.runners.stream_faults import StreamFaults, changed
 from byzantine.scenario import Links
+from crypto.roster import MemberId
 from network.address import Address
+from tests.network.harness import Cluster
 
 
 class Member:
@@ -117,3 +123,62 @@ def test_nobody_listens_behind_a_link_whose_member_is_down() -> None:
 
 def test_a_partition_parts_groups_and_nobody_else() -> None:
     assert sorted(between([[0, 1], [2]])) == [(0, 2), (1, 2), (2, 0), (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "done"),
+    [(Links(loss=1), "lost"), (Links(repeat=1), "repeated"), (Links(reorder=1), "reordered")],
+)
+def test_what_is_done_to_a_stream_breaks_the_connection_and_forges_nothing(policy: Links, done: str) -> None:
+    async def story() -> None:
+        cluster = Cluster(2)
+        higher = await cluster.start(1)
+        links = ProxiedLinks([Address("127.0.0.1", 1), higher.mesh.address], policy, 1, 1.0)
+        await links.start()
+        try:
+            cluster.addresses[MemberId(1)] = Address("127.0.0.1", links.ports[0, 1])
+            lower = await cluster.start(0)
+            number = 0
+            # Once for the first connection, once more for one that was made anew.
+            while lower.seen.events.count(("down", 1)) < 2:
+                for node, other in ((lower, 1), (higher, 0)):
+                    node.mesh.send(MemberId(other), b"frame %d" % number)
+                number += 1
+                await asyncio.sleep(0)
+            links.set_policy(Links())
+            await lower.seen.until_up(1)
+            for node, other in ((lower, 1), (higher, 0)):
+                node.mesh.send(MemberId(other), b"last")
+            for node, other in ((lower, 1), (higher, 0)):
+                await node.seen.until_last(other, b"last")
+                received = [int(frame.split()[1]) for frame in node.seen.received(other)[:-1]]
+                assert received == sorted(set(received))
+                assert set(received) <= set(range(number))
+            assert links.done[done] >= 2
+            assert set(links.done) == {done}
+        finally:
+            await links.close()
+            await cluster.close()
+
+    asyncio.run(story())
+
+
+def test_faults_come_in_turn_and_one_connection_is_broken_at_a_time() -> None:
+    faults = StreamFaults(Links(loss=0.1, repeat=0.2, reorder=0.3), 1, 1.0)
+    kinds = []
+    for number in range(6):
+        now = 10.0 * (1 + number)
+        kinds.append(faults.due(0, 1, b"bytes", now))
+        assert faults.due(2, 3, b"bytes", now + 5) is None
+        faults.up(1, 0)
+    assert kinds == ["lost", "repeated", "reordered"] * 2
+    assert faults.done == {"lost": 2, "repeated": 2, "reordered": 2}
+
+
+def test_links_without_faults_have_none() -> None:
+    assert StreamFaults(Links(), 1, 1.0).due(0, 1, b"bytes", 1e9) is None
+
+
+def test_what_is_repeated_or_reordered_is_another_stream() -> None:
+    assert changed("repeated", b"abc") == b"abcabc"
+    assert changed("reordered", b"abc") == b"bca"
