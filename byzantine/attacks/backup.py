@@ -242,10 +242,10 @@ def early_votes(n: int, seed: int) -> Scenario:
     source="Dwork, Lynch, Stockmeyer; ADR 1",
 )
 def forget_proposals(n: int, seed: int) -> Scenario:
-    """The liar leads."""
+    """The liar leads, and is back before anybody has waited too long for it: a real process takes its time."""
     expect = Expect(evidence=(0,), view="changed", live_within_ms=500)
     lies = lie("forget-votes", sequences=(3, 6), times=1)
-    return staged("forget-proposals", n, seed, liar(0, lies), expect=expect)
+    return staged("forget-proposals", n, seed, liar(0, lies), expect=expect, tuning=PATIENT)
 
 
 @attack(

@@ -31,16 +31,23 @@ def _laggard(n: int, lying: list[int]) -> int:
 
 
 def _lagging(
-    name: str, n: int, seed: int, *lies: Lie | str, expect: Expect, more: tuple[Step, ...] = ()
+    name: str,
+    n: int,
+    seed: int,
+    *lies: Lie | str,
+    expect: Expect,
+    more: tuple[Step, ...] = (),
+    mend_ms: int = MEND_MS,
 ) -> Scenario:
     """Liars vote as they should, so that the honest go on without the laggard, and serve it as they like."""
     lying = backups(n, seed)
     laggard = _laggard(n, lying)
     rest = tuple(member for member in range(n) if member != laggard and member not in lying)
     cut = Partition(at_ms=CUT_MS, groups=(rest, (laggard,)))
-    steps = (*work(seed, rounds=20), cut, *more, Mend(at_ms=MEND_MS))
+    steps = (*work(seed, rounds=20), cut, *more, Mend(at_ms=mend_ms))
     lied = liars(lying, *(lies or (name,)))
-    return staged(name, n, seed, *lied, steps=steps, expect=expect, tuning=PATIENT)
+    heal_at_ms = mend_ms + 400
+    return staged(name, n, seed, *lied, steps=steps, expect=expect, tuning=PATIENT, heal_at_ms=heal_at_ms)
 
 
 @attack(
@@ -336,10 +343,10 @@ def mixed_commits(n: int, seed: int) -> Scenario:
     source="Aardvark 2009",
 )
 def slow_serving(n: int, seed: int) -> Scenario:
-    """It loses the time that it waits for one answer."""
+    """It loses the time that it waits for one answer, part of it while it sees nobody else."""
     refused = ("catch-up: silent source",)
     expect = Expect(view="kept", no_evidence=True, refused=refused, live_within_ms=5_000)
-    return _lagging("slow-serving", n, seed, expect=expect)
+    return _lagging("slow-serving", n, seed, expect=expect, mend_ms=1_900)
 
 
 @attack(

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import count
 from random import Random
 
 from byzantine.oracles.observation import Operation, ReadDone
@@ -77,7 +78,7 @@ class RealClient:
         self._random = Random(f"client {number} {seed}")
         self._trust = config.trust
         self._seen_height = 0
-        self._reading = 0
+        self._reading = self._turn = 0
         tuning = Tuning(
             resend_ms=round(RESEND_MS * slowdown), silence_ms=round(SILENCE_MS * slowdown), redial_max_ms=500
         )
@@ -86,6 +87,14 @@ class RealClient:
         self._pen = Pen(config.trust.genesis, signer, tuning, system_wall)
         chance = Random(f"chance {number} {seed}")
         self._client = AsyncClient(config.trust, signer, self._dialer, tuning=tuning, chance=chance)
+        self._readers = [
+            AsyncClient(
+                config.trust, signer, config.dialer(), tuning=tuning, chance=_drawing(member, members)
+            )
+            for members in [len(config.trust.genesis.members)]
+            for member in range(members)
+        ]
+        """One that asks each member first: whoever reads has one member prove, and keeps to it."""
         self._calls: set[asyncio.Task[None]] = set()
 
     @property
@@ -95,8 +104,11 @@ class RealClient:
 
     def refused(self) -> Counter[str]:
         """Return what it dropped, by reason, in the simulated client's words."""
-        wrong = self._client.wrong_answers()
-        return Counter({f"client: {REASONS.get(check, check)}": count for check, count in wrong.items()})
+        refused: Counter[str] = Counter()
+        for client in (self._client, *self._readers):
+            for check, times in client.wrong_answers().items():
+                refused[f"client: {REASONS.get(check, check)}"] += times
+        return refused
 
     async def connect(self) -> None:
         """Be connected, as far as replicas answer."""
@@ -117,15 +129,19 @@ class RealClient:
             self._call(self._settle(operation, key, until))
 
     def read(self) -> None:
-        """Read a key, as of the height that this client has seen or later."""
-        self._call(self._read(self._workload.key(self._random), self._seen_height))
+        """Read a key, as of the height that this client has seen or later; each time from the next member
+        first."""
+        self._turn += 1
+        reader = self._readers[self._turn % len(self._readers)]
+        self._call(self._read(reader, self._workload.key(self._random), self._seen_height))
 
     async def close(self) -> None:
         """Leave what is open, and close connections."""
         for call in self._calls:
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
-        await self._client.close()
+        for client in (self._client, *self._readers):
+            await client.close()
 
     def _call(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(self._guarded(work))
@@ -165,11 +181,11 @@ class RealClient:
         self._saw(int(receipt.attestations.height), receipt.attestations.block_hash)
         receipt.verify(self._trust)
 
-    async def _read(self, key: str, least: int) -> None:
+    async def _read(self, reader: AsyncClient, key: str, least: int) -> None:
         self._reading += 1
         while True:
             try:
-                verified = await self._client.get(key, least, CALL_SECONDS)
+                verified = await reader.get(key, least, CALL_SECONDS)
                 break
             except (Unreachable, NotEnoughReplies):
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -181,6 +197,11 @@ class RealClient:
     def _saw(self, height: int, block_hash: bytes) -> None:
         self._told.believed_blocks.setdefault(height, set()).add(bytes(block_hash))
         self._seen_height = max(self._seen_height, height)
+
+
+def _drawing(first: int, members: int) -> Random:
+    """Return chance of which the first of so many members that is drawn is this one."""
+    return next(Random(seed) for seed in count() if Random(seed).randrange(members) == first)
 
 
 class SelectiveDialer:
