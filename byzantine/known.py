@@ -5,13 +5,12 @@ What lives here: one check for all runners. What must not be known here: what an
 
 from collections.abc import Mapping
 
-from byzantine.liars import clients  # noqa: F401  # defines their behaviours
+from byzantine.liars import broker, clients, cutting  # noqa: F401  # define their behaviours
+from byzantine.liars.adversary import ADVERSARIES
 from byzantine.liars.catalogue import BEHAVIOURS
 from byzantine.liars.client import CLIENT_BEHAVIOURS
 from byzantine.liars.parameters import Declares, require_lie
 from byzantine.scenario import Contradiction, Scenario
-from byzantine.simulation import broker, cutting  # noqa: F401  # define their adversaries
-from byzantine.simulation.adversary import ADVERSARIES
 from ledger.application import load_application
 from ledger.errors import ApplicationError
 

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from byzantine.liars import clients  # noqa: F401  # defines their behaviours
 from byzantine.liars.client import key_number, make_client_behaviour
+from byzantine.runners.clock import RunClock
 from byzantine.scenario import Lie
 from byzantine.simulation.signatures import RealSignatures
 from crypto.batch import TxId
@@ -49,18 +50,15 @@ class RealHostileClient:
         lie: Lie,
         seed: int,
         config: ClientConfig,
-        slowdown: float,
-        began_ms: Callable[[], int | None],
+        clock: RunClock,
+        fired: Counter[str],
+        sent: set[TxId],
     ) -> None:
-        """`began_ms`: when the run began, by the monotonic clock; `None`: it has not yet."""
+        """`fired` and `sent` are added to: how often it was hostile, and its transactions."""
         self.number = number
         self.genesis: Genesis = config.trust.genesis
-        self.sent: set[TxId] = set()
-        """The transactions that it made."""
-        self.fired: Counter[str] = Counter()
-        self._slowdown, self._began_ms = slowdown, began_ms
+        self._clock, self._fired, self._sent = clock, fired, sent
         self._keys = RealSignatures()
-        self._loop = asyncio.get_running_loop()
         context = client_context_anonymous([each.certificate for each in config.endpoints.values()])
 
         async def dial(member: MemberId) -> ClientConnection:
@@ -69,7 +67,6 @@ class RealHostileClient:
             return await ClientConnection.connect(address, context, shown, _deaf, limits=LIMITS)
 
         self._lines = [_Line(MemberId(member), dial) for member in range(len(self.genesis.members))]
-        self._over = False
         self.behaviour = make_client_behaviour(self, lie, f"{seed} {number}")
 
     def begin(self) -> None:
@@ -79,8 +76,7 @@ class RealHostileClient:
         self.behaviour.begin()
 
     async def close(self) -> None:
-        """Say nothing more, and end connections."""
-        self._over = True
+        """End connections."""
         for line in self._lines:
             await line.close()
 
@@ -91,9 +87,8 @@ class RealHostileClient:
         return self._keys.client(key_number(self.number, number))
 
     def now_ms(self) -> int:
-        """Return the ms since the run began, in the scenario's time; before it does, less than 0."""
-        began = self._began_ms()
-        return -1 if began is None else int((time.monotonic_ns() // 1_000_000 - began) / self._slowdown)
+        """Return the ms since the run began, in the scenario's time."""
+        return self._clock.now_ms()
 
     def wall_ms(self) -> int:
         """Return the wall clock."""
@@ -101,7 +96,7 @@ class RealHostileClient:
 
     def after(self, delay_ms: int, action: Callable[[], object]) -> None:
         """Call `action` later."""
-        self._loop.call_later(delay_ms * self._slowdown / 1000, self._unless_over, action)
+        self._clock.after(delay_ms, action)
 
     def send(self, member: int, frame: bytes) -> None:
         """Send bytes to a member."""
@@ -109,15 +104,11 @@ class RealHostileClient:
 
     def declare(self, raw: bytes) -> None:
         """Note a transaction of its own."""
-        self.sent.add(transaction_id(raw))
+        self._sent.add(transaction_id(raw))
 
     def on_lied(self, behaviour: str) -> None:
         """It fired."""
-        self.fired[behaviour] += 1
-
-    def _unless_over(self, action: Callable[[], object]) -> None:
-        if not self._over:
-            action()
+        self._fired[behaviour] += 1
 
 
 class _Line:

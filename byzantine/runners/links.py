@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
+from typing import Protocol
 
 from byzantine.runners.stream_faults import RESET, StreamFaults, changed
 from byzantine.scenario import Links
@@ -33,8 +34,40 @@ CHUNKS_HELD = 64
 """What is read ahead of a delayed or cut link; then its sender has to wait, as with a real one."""
 
 
+class MemberLinks(Protocol):
+    """All links between the members of one network, and what can be done to them."""
+
+    ports: dict[tuple[int, int], int]
+    """Where a member finds a higher one, by both."""
+
+    @property
+    def done(self) -> Counter[str]:
+        """What was done to links, and how often (`byzantine.scenario.LINKS_DO`)."""
+        ...
+
+    async def start(self) -> None:
+        """Listen. Raises `OSError`."""
+        ...
+
+    async def close(self) -> None:
+        """End everything."""
+        ...
+
+    def cut(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Let nothing pass from the first to the second of each pair."""
+        ...
+
+    def mend(self, pairs: Iterable[tuple[int, int]] | None = None) -> None:
+        """Let everything pass; from the first to the second of each pair, or everywhere."""
+        ...
+
+    def set_policy(self, policy: Links) -> None:
+        """Treat what is sent by another policy from now on."""
+        ...
+
+
 class ProxiedLinks:
-    """All links of one network. `peers`: where each member listens for others."""
+    """All links of one network, as TLS leaves them to it. `peers`: where each member listens for others."""
 
     def __init__(self, peers: list[Address], policy: Links, seed: int, slowdown: float) -> None:
         self._peers = peers
@@ -169,17 +202,19 @@ class ProxiedLinks:
             except OSError:
                 data = b""
             # Never before what was sent earlier: it is one stream.
-            due = max(due, loop.time() + self._delay_s())
+            delay_s = delay_us(self._policy, self._random) * self._slowdown / 1_000_000
+            due = max(due, loop.time() + delay_s)
             await under_way.put((due, data))
 
-    def _delay_s(self) -> float:
-        policy, random = self._policy, self._random
-        if policy.high_us <= UNDELAYED_US and not policy.tail:
-            return 0.0
-        delay = random.uniform(policy.low_us, policy.high_us)
-        while policy.tail and delay < LONGEST_TAIL * policy.high_us and random.random() < policy.tail:
-            delay *= 2
-        return delay * self._slowdown / 1_000_000
+
+def delay_us(policy: Links, random: Random) -> float:
+    """Return how long something takes on a link, beside what it takes anyway, in the scenario's time."""
+    if policy.high_us <= UNDELAYED_US and not policy.tail:
+        return 0.0
+    delay = random.uniform(policy.low_us, policy.high_us)
+    while policy.tail and delay < LONGEST_TAIL * policy.high_us and random.random() < policy.tail:
+        delay *= 2
+    return delay
 
 
 def _reset(end: asyncio.StreamWriter) -> None:

@@ -15,9 +15,10 @@ from random import Random
 
 from byzantine import scenario as plan
 from byzantine.runners.clients import RealClient, Told
-from byzantine.runners.hostile_clients import RealHostileClient
-from byzantine.runners.links import ProxiedLinks, between
+from byzantine.runners.clock import RunClock
+from byzantine.runners.links import between
 from byzantine.runners.members import Members, RealMember
+from byzantine.runners.outsiders import Outsiders
 from byzantine.workload import Workload
 from crypto.roster import MemberId
 from ledger.genesis import Genesis
@@ -74,7 +75,6 @@ class Play:
         self.network = LocalNetwork(directory)
         self.told = Told()
         self.clients: list[RealClient] = []
-        self.hostile_clients: list[RealHostileClient] = []
         self.statuses: dict[int, StatusReply] = {}
         """What each member said last."""
         self.counted: dict[tuple[int, int], dict[str, int]] = {}
@@ -89,8 +89,10 @@ class Play:
             for number, process in enumerate(self.network.replicas)
         ]
         self.members = Members(members, slowdown, self._later)
-        peers = [Address(host.host, host.peer_port) for host in hosts]
-        self.links = ProxiedLinks(peers, CLEAN, scenario.seed, slowdown)
+        self._clock = RunClock(slowdown)
+        replicas = [process.directory for process in self.network.replicas]
+        self.outsiders = Outsiders(scenario, self.genesis, replicas, CLEAN, self._clock)
+        self.links = self.outsiders.links
 
     async def run(self) -> None:
         """Play it to its end; whatever happens, no process outlives this. Raises `Lost`, `OSError`."""
@@ -132,12 +134,7 @@ class Play:
             RealClient(number, config, workload, self.told, scenario.seed, self.slowdown)
             for number in range(scenario.clients)
         ]
-        self.hostile_clients = [
-            RealHostileClient(
-                number, lie, scenario.seed, config, self.slowdown, lambda: self.members.began_ms
-            )
-            for number, lie in enumerate(scenario.hostile_clients)
-        ]
+        self.outsiders.open(config, [member.number for member in self.members.honest])
         await asyncio.gather(*(client.connect() for client in self.clients))
 
     async def _watch(self) -> None:
@@ -153,12 +150,12 @@ class Play:
     async def _play(self) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        self.members.began_ms = time.monotonic_ns() // 1_000_000
+        self._clock.begin()
+        self.members.began_ms = self._clock.began_ms
         self.links.set_policy(self.scenario.links)
         for member in self.members.all:
             member.begin()
-        for client in self.hostile_clients:
-            client.begin()
+        self.outsiders.begin()
         ends = plan.Mend(at_ms=self.scenario.heal_at_ms)
         for step in (*sorted(self.scenario.steps, key=lambda step: step.at_ms), ends):
             due = began + step.at_ms * self.slowdown / 1000
@@ -228,6 +225,7 @@ class Play:
 
     async def _heal(self) -> None:
         """Faults end: links are whole and clean, disks have room, all replicas run. Liars go on."""
+        self.outsiders.heal()
         self.links.mend()
         self.links.set_policy(CLEAN)
         for member in self.members.all:
@@ -298,8 +296,8 @@ class Play:
     async def _end(self) -> None:
         """End all that was started here."""
         try:
-            for hostile in self.hostile_clients:
-                await hostile.close()
+            self._clock.end()
+            await self.outsiders.close()
             for client in self.clients:
                 await client.close()
         finally:

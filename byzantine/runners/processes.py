@@ -27,6 +27,7 @@ from byzantine.liars.catalogue import BEHAVIOURS
 from byzantine.oracles import Observation, judge
 from byzantine.oracles.observation import Chain
 from byzantine.runners.members import CAN_FILL_DISKS
+from byzantine.runners.outsiders import acts_on_frames
 from byzantine.runners.playing import Lost, Play
 from byzantine.runners.results import unfinished
 from byzantine.runners.simulated import result_of
@@ -88,14 +89,18 @@ def unplayable(scenario: Scenario) -> list[str]:
     told = [BEHAVIOURS[lie.behaviour] for liar in scenario.liars for lie in liar.lies]
     if sum(behaviour.plots for behaviour in told) > 1:
         found.append("this runner's liars share no memory in which they could plot")
-    if scenario.hostile_network:
-        found.append("this runner has no hostile network")
     for step in (scenario.links, *scenario.steps):
         if isinstance(step, plan.Clock):
             found.append("this runner cannot move a process's clock")
+        elif isinstance(step, plan.Links) and acts_on_frames(scenario) and _breaks(step):
+            found.append("this runner breaks no streams where its network acts on frames")
         elif isinstance(step, plan.Disk) and step.what == "full" and not CAN_FILL_DISKS:
             found.append("this runner cannot fill a disk on this system")
     return list(dict.fromkeys(found))
+
+
+def _breaks(links: plan.Links) -> bool:
+    return bool(links.loss or links.repeat or links.reorder)
 
 
 def _judged(scenario: Scenario, directory: Path, slowdown: float, began: float) -> Result:
@@ -134,7 +139,7 @@ def observe(play: Play, opened: ExitStack) -> Observation:
         chains={},
         check=InlineChecker().check,
         operations=[operation for client in play.clients for operation in client.operations],
-        sent_by_liars=frozenset(tx_id for client in play.hostile_clients for tx_id in client.sent),
+        sent_by_liars=frozenset(play.outsiders.sent),
         reads=[read for client in play.clients for read in client.reads],
         believed_blocks=told.believed_blocks,
         forks=told.forks,
@@ -152,11 +157,9 @@ def observe(play: Play, opened: ExitStack) -> Observation:
 
 def _fired(play: Play) -> Counter[str]:
     """Return how often each behaviour fired, and what was done to links."""
-    fired = Counter(play.links.done)
+    fired = play.links.done + play.outsiders.fired
     for member in play.members.all:
         fired.update(member.fired)
-    for client in play.hostile_clients:
-        fired.update(client.fired)
     return fired
 
 

@@ -10,17 +10,17 @@ from collections import Counter
 from random import Random
 
 from byzantine import scenario as plan
+from byzantine.liars.adversary import make_adversary, through
 from byzantine.liars.catalogue import make_behaviour
 from byzantine.liars.liar import Hand, between
 from byzantine.liars.memory import Memory
 from byzantine.liars.twins import TWIN, Twin
 from byzantine.oracles.observation import Operation
 from byzantine.oracles.watching import Conduct
-from byzantine.simulation import broker, cutting  # noqa: F401  # define their adversaries
-from byzantine.simulation.adversary import make_adversary, through
 from byzantine.simulation.client import SimulatedClient
 from byzantine.simulation.genesis import simulated_genesis
 from byzantine.simulation.hostile_clients import HostileClient
+from byzantine.simulation.hostile_network import SimulatedWires
 from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.replica import SimulatedReplica, block_hash_at
 from byzantine.simulation.signatures import signatures
@@ -136,7 +136,8 @@ class World:
         hostile = enumerate(scenario.hostile_clients)
         self.hostile_clients = [HostileClient(self, number, lie) for number, lie in hostile]
         self.adversaries = [
-            make_adversary(self, lie, number) for number, lie in enumerate(scenario.hostile_network)
+            make_adversary(SimulatedWires(self), lie, f"{seed} {number}")
+            for number, lie in enumerate(scenario.hostile_network)
         ]
         for replica in (*self.replicas, *self.twins):
             replica.start()

@@ -6,13 +6,13 @@ What lives here: adversaries (catalogue 59 and 68). What must not be known here:
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from msgspec import structs
 
+from byzantine.liars.adversary import Adversary, Carried, Wires, adversary
 from byzantine.liars.parameters import Parameters
 from byzantine.scenario import Lie
-from byzantine.simulation.adversary import Adversary, Carried, adversary
 from crypto.digest import ChainId, digest
 from crypto.errors import CryptoError
 from crypto.roster import Epoch, MemberId
@@ -21,9 +21,6 @@ from network.simulated import Endpoint
 from pbft.messages import Commit, Prepare, kinds
 from tetrarch.decoding import FrameDecoder
 from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, EngineMessage, pack
-
-if TYPE_CHECKING:
-    from byzantine.simulation.world import World
 
 _frames = FrameDecoder(BETWEEN_MEMBERS, MAX_FRAME_BYTES)
 
@@ -37,9 +34,10 @@ class LyingBroker(Adversary):
     `share`; and delivers in one member's name what another said."""
 
     parameters: ClassVar[Parameters] = {"share": 0.25, "delay_ms": 150}
+    sees_frames = True
 
-    def __init__(self, world: "World", lie: Lie, number: int) -> None:
-        super().__init__(world, lie, number)
+    def __init__(self, wires: Wires, lie: Lie, seed: str) -> None:
+        super().__init__(wires, lie, seed)
         self._read: deque[bytes] = deque(maxlen=KEPT)
 
     def on_frame(self, source: Endpoint, to: int, frame: bytes) -> Iterable[Carried] | None:
@@ -62,7 +60,7 @@ class LyingBroker(Adversary):
             case 5:
                 return (Carried(self._in_another_name(frame)), Carried(frame))
             case _:
-                others = [member for member in range(self.world.n) if member not in (source, to)]
+                others = [member for member in range(self.n) if member not in (source, to)]
                 return (Carried(frame, source=self.random.choice(others)), Carried(frame))
 
     def _forged(self, frame: bytes) -> bytes:
@@ -79,14 +77,16 @@ class LyingBroker(Adversary):
         if not isinstance(decoded, EngineMessage):
             return frame + b"\x00"
         envelope = decoded.envelope
-        other = MemberId((envelope.signer + 1 + self.random.randrange(self.world.n - 1)) % self.world.n)
+        other = MemberId((envelope.signer + 1 + self.random.randrange(self.n - 1)) % self.n)
         return pack(EngineMessage(structs.replace(envelope, signer=other)))
 
 
 class ForeignReplay(Adversary):
     """The base of those that show members what the same members signed where the same keys are in use."""
 
-    def on_frame(self, source: Endpoint, to: int, frame: bytes) -> Iterable[Carried] | None:  # noqa: ARG002
+    sees_frames = True
+
+    def on_frame(self, source: Endpoint, to: int, frame: bytes) -> Iterable[Carried] | None:
         """Before each vote comes one for another digest, at the same view and sequence."""
         if not self.may_fire(to):
             return None
@@ -114,8 +114,8 @@ class ReplayForeignChain(ForeignReplay):
 
     def recorded(self, signer: MemberId, message: Prepare | Commit) -> Envelope:
         """Signed over another chain's id, which no envelope names."""
-        roster = structs.replace(self.world.roster, chain_id=ChainId(digest("another chain")))
-        return kinds.seal(roster, signer, self.world.signatures.member(signer), message).envelope
+        roster = structs.replace(self.wires.roster, chain_id=ChainId(digest("another chain")))
+        return self.wires.recorded(roster, signer, message)
 
 
 @adversary("replay-foreign-epoch")
@@ -125,6 +125,6 @@ class ReplayForeignEpoch(ForeignReplay):
 
     def recorded(self, signer: MemberId, message: Prepare | Commit) -> Envelope:
         """The epoch is named and signed."""
-        roster = structs.replace(self.world.roster, epoch=Epoch(1))
-        envelope = kinds.seal(roster, signer, self.world.signatures.member(signer), message).envelope
+        roster = structs.replace(self.wires.roster, epoch=Epoch(1))
+        envelope = self.wires.recorded(roster, signer, message)
         return envelope if self.random.random() < 0.5 else structs.replace(envelope, epoch=Epoch(0))

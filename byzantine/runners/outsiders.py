@@ -1,0 +1,93 @@
+"""All who are hostile to a real network and no members of it: clients, and the network between the members.
+
+What lives here: who they are in one scenario, from the beginning of the run to its end, and which links such
+a network needs. What must not be known here: what they do.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from byzantine.liars.adversary import ADVERSARIES, Adversary, Carried, make_adversary, through
+from byzantine.runners.clock import RunClock
+from byzantine.runners.hostile_clients import RealHostileClient
+from byzantine.runners.hostile_network import Lookout, RealWires
+from byzantine.runners.links import MemberLinks, ProxiedLinks
+from byzantine.runners.relay import FrameRelay
+from byzantine.scenario import Links, Scenario
+from crypto.batch import TxId
+from ledger.genesis import Genesis
+from tetrarch.client.config import ClientConfig
+from tetrarch.config import load_node
+
+
+def acts_on_frames(scenario: Scenario) -> bool:
+    """Whether a scenario's network does what it does to frames. Raises `Contradiction`."""
+    return any(ADVERSARIES[lie.behaviour].sees_frames for lie in scenario.hostile_network)
+
+
+class Outsiders:
+    """Those of one run, and the links of its members."""
+
+    def __init__(
+        self, scenario: Scenario, genesis: Genesis, replicas: Sequence[Path], links: Links, clock: RunClock
+    ) -> None:
+        """`replicas`: the members' directories. `links`: how they are before the run begins. Raises
+        `ConfigurationError`."""
+        self._scenario, self._genesis, self._clock = scenario, genesis, clock
+        settings = [load_node(replica) for replica in replicas]
+        self._signers = {int(each.member): each.signer for each in settings}
+        peers = [each.peer_listen for each in settings]
+        self.links: MemberLinks
+        if acts_on_frames(scenario):
+            self.links = FrameRelay(peers, settings, links, scenario.seed, clock, self._through)
+        else:
+            self.links = ProxiedLinks(peers, links, scenario.seed, clock.slowdown)
+        self.fired: Counter[str] = Counter()
+        """How often each behaviour of theirs fired."""
+        self.sent: set[TxId] = set()
+        """The transactions that hostile clients made."""
+        self._clients: list[RealHostileClient] = []
+        self._adversaries: list[Adversary] = []
+        self._lookout: Lookout | None = None
+        self._wires: RealWires | None = None
+
+    def open(self, config: ClientConfig, honest: Iterable[int]) -> None:
+        """Make them all. `honest`: the members whose standing a network may follow."""
+        seed, clock = self._scenario.seed, self._clock
+        for number, lie in enumerate(self._scenario.hostile_clients):
+            client = RealHostileClient(number, lie, seed, config, clock, self.fired, self.sent)
+            self._clients.append(client)
+        if self._scenario.hostile_network:
+            self._lookout = Lookout(honest, config.dialer())
+            self._wires = RealWires(
+                self._genesis, self.links, self._lookout, clock, self._signers, self.fired
+            )
+            self._adversaries = [
+                make_adversary(self._wires, lie, f"{seed} {number}")
+                for number, lie in enumerate(self._scenario.hostile_network)
+            ]
+
+    def begin(self) -> None:
+        """Begin."""
+        for client in self._clients:
+            client.begin()
+        if self._lookout is not None:
+            self._lookout.begin()
+        for adversary in self._adversaries:
+            adversary.begin()
+
+    def heal(self) -> None:
+        """All faults end: whoever cuts links does so no more."""
+        if self._wires is not None:
+            self._wires.healed = True
+
+    async def close(self) -> None:
+        """End what they keep open, but for the links."""
+        for client in self._clients:
+            await client.close()
+        if self._lookout is not None:
+            await self._lookout.close()
+
+    def _through(self, source: int, to: int, frame: bytes) -> Iterable[Carried]:
+        return through(self._adversaries, source, to, frame)
