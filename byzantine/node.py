@@ -6,9 +6,10 @@ What must not be known here: which lies there are, and who reads the report.
     python -m byzantine.node REPLICA --lies FILE [--seed N] [--report FILE] [--slowdown F]
 
 It runs where the genesis says `testing = true` and nowhere else. The lies' file is JSON: `{"format": 1,
-"lies": [...]}`, each lie as scenarios have it. The report gets a JSON line for each lie as it is told and for
-each crash of its own choice, which it does not come back from by itself: whoever started it starts it again.
-Exit codes: those of `tetrarch node`, and 2 for whatever is refused.
+"lies": [...]}`, each lie as scenarios have it; `"colluders": [...]` where members plot. The report gets a JSON
+line for each lie as it is told and for each crash of its own choice, which it does not come back from by
+itself: whoever started it starts it again. Exit codes: those of `tetrarch node`, and 2 for whatever is
+refused.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from byzantine.liars.memory import Memory
 from byzantine.liars.parameters import require_lie
 from byzantine.liars.process import Mind, NodeDisk, ProcessSurroundings, lying_network
 from byzantine.liars.report import Report
-from byzantine.scenario import FORMAT, Contradiction, Lie
+from byzantine.scenario import FORMAT, Contradiction, Lie, Member
 from byzantine.scenario_file import UnusableFile, field_and_reason
 from crypto.tls import TlsError
 from ledger.errors import ApplicationError, LedgerError
@@ -56,9 +57,11 @@ class Lies(Struct, frozen=True, forbid_unknown_fields=True):
 
     format: int
     lies: tuple[Lie, ...]
+    colluders: tuple[Member, ...] = ()
+    """Who plots together, this member among them."""
 
 
-def load_lies(path: Path) -> tuple[Lie, ...]:
+def load_lies(path: Path) -> Lies:
     """Return the lies in a file. Raises `UnusableFile`, and `Contradiction` for an unknown behaviour."""
     try:
         with path.open("rb") as file:
@@ -76,12 +79,12 @@ def load_lies(path: Path) -> tuple[Lie, ...]:
         raise UnusableFile(path, "format", f"must be {FORMAT}")
     for number, lie in enumerate(found.lies):
         require_lie(BEHAVIOURS, lie, f"lies[{number}]")
-    return found.lies
+    return found
 
 
-def save_lies(path: Path, lies: Sequence[Lie]) -> None:
+def save_lies(path: Path, lies: Sequence[Lie], colluders: Sequence[int] = ()) -> None:
     """Write a file of lies. Raises `OSError`."""
-    path.write_bytes(msgspec.json.encode(Lies(FORMAT, tuple(lies))))
+    path.write_bytes(msgspec.json.encode(Lies(FORMAT, tuple(lies), tuple(colluders))))
 
 
 def require_testing(settings: NodeSettings) -> None:
@@ -93,14 +96,15 @@ def require_testing(settings: NodeSettings) -> None:
         )
 
 
-def lie(settings: NodeSettings, lies: Sequence[Lie], options: argparse.Namespace) -> int:
+def lie(settings: NodeSettings, lies: Lies, options: argparse.Namespace) -> int:
     """Run the replica until it is stopped, lying; returns the exit code. Raises what `run_node` does."""
     genesis = settings.genesis
     door = ordering(genesis, genesis.roster()).door
     with Report(options.report) as report:
         surroundings = ProcessSurroundings(report, options.slowdown)
-        hand = Hand(surroundings, genesis, settings.member, settings.signer, door, Memory(), options.seed)
-        hand.behaviours = [make_behaviour(hand, each) for each in lies]
+        memory = Memory(lies.colluders)
+        hand = Hand(surroundings, genesis, settings.member, settings.signer, door, memory, options.seed)
+        hand.behaviours = [make_behaviour(hand, each) for each in lies.lies]
         mind = Mind(hand, settings.store.with_name("liar.mind"))
         surroundings.about_to_crash = mind.keep
         if options.began is not None:

@@ -1,7 +1,8 @@
 """What liars do together (catalogue 64 and 66).
 
-What lives here: behaviours of members that share one memory, in which they agree on what to do; each signs
-with its own key all the same. What must not be known here: how many of them there are.
+What lives here: behaviours of members that know of each other; each signs with its own key all the same. What
+they do follows from who they are and from what the one of them that leads proposes to the others: they need
+not talk, and may as well be processes apart. What must not be known here: how many of them there are.
 """
 
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from byzantine.liars.liar import Behaviour, Hand, Outgoing, behaviour
 from byzantine.liars.primary import Proposing
 from byzantine.scenario import Lie
 from crypto.attestation import Height
+from crypto.batch import transaction_root
 from crypto.digest import Digest
 from crypto.roster import MemberId
 from crypto.signed import Envelope
@@ -36,13 +38,13 @@ class StallAsPrimary(Behaviour):
 @behaviour("split-decisions")
 class SplitDecisions(Proposing):
     """Whoever of the colluders leads shows one half of all others another batch than the other half, and each
-    colluder sends each half PREPARE and COMMIT for what that half was shown."""
+    colluder sends each half PREPARE and COMMIT for what that half was shown. The first batch is proposed to
+    colluders too; the other one follows from it."""
 
     plots = True
 
     def __init__(self, hand: Hand, lie: Lie) -> None:
         super().__init__(hand, lie)
-        hand.memory.colluders.add(int(hand.member))
         self._voted: set[tuple[int, int]] = set()
 
     def on_message(self, to: int, envelope: Envelope, message: Any) -> Iterable[Outgoing] | None:
@@ -55,21 +57,19 @@ class SplitDecisions(Proposing):
         """The second half gets the other one; its own COMMITs follow at once."""
         if not self.may_change(message, to):
             return None
-        other = self.once_for_all(message, lambda: self._other(envelope, message))
-        shown = kinds.decode(other)
-        place = (message.view, message.sequence)
-        if not isinstance(shown, PrePrepare) or to in self.hand.memory.colluders:
+        if to in self.hand.memory.colluders:
             return None
-        self.hand.memory.plots[place] = (message.digest, shown.digest)
-        self._voted.add(place)
+        said, beside = self._other(envelope, message)
+        other = self.once_for_all(message, lambda: self.hand.sign(said, beside))
+        self._voted.add((message.view, message.sequence))
         self.fire()
         second = to in self._halves()[1]
-        vote = Commit(message.view, message.sequence, shown.digest if second else message.digest)
+        vote = Commit(message.view, message.sequence, said.digest if second else message.digest)
         return self.sent(to, other if second else envelope, self.hand.sign(vote))
 
-    def _other(self, envelope: Envelope, message: PrePrepare) -> Envelope:
+    def _other(self, envelope: Envelope, message: PrePrepare) -> tuple[PrePrepare, bytes]:
         ids = split_ids(envelope.beside)
-        return self.proposal(message, ids[:-1], None if ids else message.timestamp + 1)
+        return self.unsigned(message, ids[:-1], None if ids else message.timestamp + 1)
 
     def heard(self, member: MemberId, frame: Frame) -> None:
         """A fellow's proposal: now is the time to vote, for each half as was agreed."""
@@ -79,12 +79,14 @@ class SplitDecisions(Proposing):
         if not isinstance(message, PrePrepare):
             return
         place = (message.view, message.sequence)
-        if place in self._voted or place not in self.hand.memory.plots:
+        whole = transaction_root(split_ids(frame.envelope.beside)) == message.root
+        if place in self._voted or not whole or not self.may_fire(message.view, message.sequence):
             return
         self._voted.add(place)
         self.fire()
-        for half, digest in zip(self._halves(), self.hand.memory.plots[place], strict=True):
-            self._vote(half, message.view, message.sequence, Digest(digest))
+        other, _ = self._other(frame.envelope, message)
+        for half, digest in zip(self._halves(), (message.digest, other.digest), strict=True):
+            self._vote(half, message.view, message.sequence, digest)
 
     def _vote(self, half: list[int], view: View, sequence: Height, digest: Digest) -> None:
         for vote in (Prepare, Commit):

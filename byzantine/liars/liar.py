@@ -106,7 +106,7 @@ class Behaviour:
     speaks_every_ms: ClassVar[int] = 0
     """How often `speak` is called; 0: never."""
     plots: ClassVar[bool] = False
-    """Whether several liars agree on what they do, in the memory that they share."""
+    """Whether it does what it does together with those of the others that do it too."""
     parameters: ClassVar[Parameters] = {}
     """What a lie may choose, and what that is unless it does."""
 

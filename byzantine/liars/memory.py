@@ -6,6 +6,7 @@ others signed, and no more.
 """
 
 from collections import deque
+from collections.abc import Iterable
 
 from crypto.attestation import Attestation
 from crypto.digest import Digest
@@ -22,7 +23,8 @@ Place = tuple[int, int, bytes]
 class Memory:
     """What all colluding liars together have heard."""
 
-    def __init__(self) -> None:
+    def __init__(self, colluders: Iterable[int] = ()) -> None:
+        """`colluders`: who is in the plot."""
         self.said: deque[Envelope] = deque(maxlen=MAX_SAID)
         self.proposals: dict[Place, Envelope] = {}
         """Signed PRE-PREPAREs, bare."""
@@ -38,10 +40,7 @@ class Memory:
         """In which block they say together that a transaction stands."""
         self.invented: dict[int, Digest] = {}
         """Which block they say together stands at a height."""
-        self.colluders: set[int] = set()
-        """Who is in the plot."""
-        self.plots: dict[tuple[int, int], tuple[bytes, bytes]] = {}
-        """By view and sequence, the digests of what the two halves of all others are to decide."""
+        self.colluders = frozenset(colluders)
 
     def note(self, envelope: Envelope) -> None:
         """Remember one message, and what is nested in it."""

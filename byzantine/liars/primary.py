@@ -57,11 +57,17 @@ class Proposing(Behaviour):
         self, message: PrePrepare, ids: list[TxId], timestamp: int | None = None, sequence: int | None = None
     ) -> Envelope:
         """Return another proposal for the same view: signed, its digest right for what it says."""
+        return self.hand.sign(*self.unsigned(message, ids, timestamp, sequence))
+
+    def unsigned(
+        self, message: PrePrepare, ids: list[TxId], timestamp: int | None = None, sequence: int | None = None
+    ) -> tuple[PrePrepare, bytes]:
+        """Return what is signed and what travels beside it."""
         stamp = Millis(message.timestamp if timestamp is None else timestamp)
         height = type(message.sequence)(message.sequence if sequence is None else sequence)
         root = transaction_root(ids)
         digest = batch_digest(self.hand.roster.chain_id, height, stamp, root)
-        return self.hand.sign(PrePrepare(message.view, height, digest, stamp, root), b"".join(ids))
+        return PrePrepare(message.view, height, digest, stamp, root), b"".join(ids)
 
     def sent(self, to: int, *envelopes: Envelope, delay_ms: int = 0) -> list[Outgoing]:
         """Return envelopes as frames for one member."""

@@ -10,7 +10,7 @@ import resource
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -37,8 +37,15 @@ class RealMember:
     """One member: its directory always, its process while it runs."""
 
     def __init__(
-        self, number: int, process: ReplicaProcess, liar: Liar | None, seed: int, slowdown: float
+        self,
+        number: int,
+        process: ReplicaProcess,
+        liar: Liar | None,
+        seed: int,
+        slowdown: float,
+        plotting: Sequence[int] = (),
     ) -> None:
+        """`plotting`: the liars that plot together."""
         self.number, self.process, self.liar = number, process, liar
         self.wanted = False
         """Whether its process is meant to run."""
@@ -59,7 +66,7 @@ class RealMember:
         self._reader = ReportReader(self._report)
         self._lies = process.directory / "liar.json"
         if liar is not None:
-            save_lies(self._lies, liar.lies)
+            save_lies(self._lies, liar.lies, plotting)
 
     @property
     def honest(self) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 from byzantine import scenario as plan
+from byzantine.liars.catalogue import colluders
 from byzantine.runners.clients import RealClient, Told
 from byzantine.runners.clock import RunClock
 from byzantine.runners.links import between
@@ -84,8 +85,9 @@ class Play:
         self._hosts = hosts
         self._random = Random(f"play {scenario.name} {scenario.seed}")
         liars = {liar.member: liar for liar in scenario.liars}
+        plotting = colluders(scenario.liars)
         members = [
-            RealMember(number, process, liars.get(number), scenario.seed, slowdown)
+            RealMember(number, process, liars.get(number), scenario.seed, slowdown, plotting)
             for number, process in enumerate(self.network.replicas)
         ]
         self.members = Members(members, slowdown, self._later)

@@ -23,7 +23,6 @@ from pathlib import Path
 
 from byzantine import scenario as plan
 from byzantine.known import require_known
-from byzantine.liars.catalogue import BEHAVIOURS
 from byzantine.oracles import Observation, judge
 from byzantine.oracles.observation import Chain
 from byzantine.runners.members import CAN_FILL_DISKS
@@ -86,9 +85,6 @@ def unplayable(scenario: Scenario) -> list[str]:
     found = []
     if scenario.twins:
         found.append("this runner runs no member twice")
-    told = [BEHAVIOURS[lie.behaviour] for liar in scenario.liars for lie in liar.lies]
-    if sum(behaviour.plots for behaviour in told) > 1:
-        found.append("this runner's liars share no memory in which they could plot")
     for step in (scenario.links, *scenario.steps):
         if isinstance(step, plan.Clock):
             found.append("this runner cannot move a process's clock")

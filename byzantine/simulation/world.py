@@ -11,7 +11,7 @@ from random import Random
 
 from byzantine import scenario as plan
 from byzantine.liars.adversary import make_adversary, through
-from byzantine.liars.catalogue import make_behaviour
+from byzantine.liars.catalogue import colluders, make_behaviour
 from byzantine.liars.liar import Hand, between
 from byzantine.liars.memory import Memory
 from byzantine.liars.twins import TWIN, Twin
@@ -123,7 +123,7 @@ class World:
         self.workload = Workload()
         self.member_at: dict[Endpoint, MemberId] = {}
         self._endpoints: list[list[Endpoint]] = [[] for _ in range(self.n)]
-        self.memory = Memory()
+        self.memory = Memory(colluders(scenario.liars))
         self.sent_by_liars: set[TxId] = set()
         self.hands: list[Hand] = []
         self.twins: list[SimulatedReplica] = []
