@@ -6,8 +6,8 @@ What must not be known here: which lies there are, and who reads the report.
     python -m byzantine.node REPLICA --lies FILE [--seed N] [--report FILE] [--slowdown F]
 
 It runs where the genesis says `testing = true` and nowhere else. The lies' file is JSON: `{"format": 1,
-"lies": [...]}`, each lie as scenarios have it; `"colluders": [...]` where members plot. The report gets a JSON
-line for each lie as it is told and for each crash of its own choice, which it does not come back from by
+"lies": [...]}`, each lie as scenarios have it; `"colluders": [...]` where members plot. The report gets a
+JSON line for each lie as it is told and for each crash of its own choice, which it does not come back from by
 itself: whoever started it starts it again. Exit codes: those of `tetrarch node`, and 2 for whatever is
 refused.
 """
@@ -29,6 +29,7 @@ from byzantine.liars.memory import Memory
 from byzantine.liars.parameters import require_lie
 from byzantine.liars.process import Mind, NodeDisk, ProcessSurroundings, lying_network
 from byzantine.liars.report import Report
+from byzantine.liars.twins import Twin
 from byzantine.scenario import FORMAT, Contradiction, Lie, Member
 from byzantine.scenario_file import UnusableFile, field_and_reason
 from crypto.tls import TlsError
@@ -105,6 +106,9 @@ def lie(settings: NodeSettings, lies: Lies, options: argparse.Namespace) -> int:
         memory = Memory(lies.colluders)
         hand = Hand(surroundings, genesis, settings.member, settings.signer, door, memory, options.seed)
         hand.behaviours = [make_behaviour(hand, each) for each in lies.lies]
+        for behaviour in hand.behaviours:
+            if isinstance(behaviour, Twin):
+                behaviour.second = options.twin
         mind = Mind(hand, settings.store.with_name("liar.mind"))
         surroundings.about_to_crash = mind.keep
         if options.began is not None:
@@ -161,6 +165,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--report", type=Path, help="a file that gets a JSON line for every lie told")
     parser.add_argument(
         "--slowdown", type=float, default=1.0, help="so much slower than the clock the lies' times pass"
+    )
+    parser.add_argument(
+        "--twin", action="store_true", help="it is the second copy of a member that runs twice"
     )
     parser.add_argument("--log-to-terminal", action="store_true", help="readable lines on stderr")
     begins = parser.add_mutually_exclusive_group()

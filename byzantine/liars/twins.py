@@ -9,10 +9,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from byzantine.liars.liar import Behaviour, Outgoing, behaviour
+from byzantine.scenario import Liar
 from crypto.signed import Envelope
 from tetrarch.wire import Frame
 
 TWIN = "twin"
+
+
+def runs_twice(liar: Liar) -> bool:
+    """Whether a member has a twin."""
+    return any(lie.behaviour == TWIN for lie in liar.lies)
 
 
 @behaviour(TWIN)

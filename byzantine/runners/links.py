@@ -6,13 +6,18 @@ them), scenarios' times.
 
 A cut link holds what is sent, as a real one does until TCP gives up, and a mended one carries it on. Each
 direction is cut by itself. What else a network can do to a stream is in `stream_faults`.
+
+A member that runs twice is at two places, numbered like seats: members first, then twins. Another member has
+one connection to it all the same: to the copy that it is not cut off from, or, where it could have both, to
+the first one as an even member and to the second as an odd one. When that becomes another one, the connection
+is reset, and the next one leads there.
 """
 
 import asyncio
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Protocol
@@ -69,20 +74,35 @@ class MemberLinks(Protocol):
 class ProxiedLinks:
     """All links of one network, as TLS leaves them to it. `peers`: where each member listens for others."""
 
-    def __init__(self, peers: list[Address], policy: Links, seed: int, slowdown: float) -> None:
+    def __init__(
+        self, peers: list[Address], policy: Links, seed: int, slowdown: float, twins: Sequence[int] = ()
+    ) -> None:
+        """`peers`: by seat. `twins`: of whom the seats above the members are second copies."""
         self._peers = peers
         self._policy = policy
         self._slowdown = slowdown
         self._random = Random(f"links {seed}")
         self._servers: list[asyncio.Server] = []
         self._carrying: set[asyncio.Task[None]] = set()
-        members = range(len(peers))
-        self._open = {(one, other): asyncio.Event() for one in members for other in members if one != other}
+        members = len(peers) - len(twins)
+        self._member = (*range(members), *twins)
+        """Who sits on each seat."""
+        self._copies = [
+            [seat for seat, who in enumerate(self._member) if who == member] for member in range(members)
+        ]
+        self._open = {
+            (one, other): asyncio.Event()
+            for one, first in enumerate(self._member)
+            for other, second in enumerate(self._member)
+            if first != second
+        }
+        self._changed = asyncio.Event()
+        """Set, and replaced, when links were cut or mended."""
         self.faults = StreamFaults(policy, seed, slowdown)
         self.held = 0
         """How often something had to wait for a cut link."""
         self.ports: dict[tuple[int, int], int] = {}
-        """Where a member finds a higher one, by both."""
+        """Where a seat finds a higher member, by both."""
 
     @property
     def done(self) -> Counter[str]:
@@ -92,8 +112,8 @@ class ProxiedLinks:
     async def start(self) -> None:
         """Listen. Raises `OSError`."""
         self.mend()
-        for (one, other), _ in self._open.items():
-            if one < other:
+        for one, lower in enumerate(self._member):
+            for other in range(lower + 1, len(self._copies)):
                 server = await asyncio.start_server(self._accepting(one, other), LOOPBACK, 0)
                 self._servers.append(server)
                 self.ports[one, other] = server.sockets[0].getsockname()[1]
@@ -113,12 +133,18 @@ class ProxiedLinks:
         for pair in pairs:
             if pair in self._open:
                 self._open[pair].clear()
+        self._reroute()
 
     def mend(self, pairs: Iterable[tuple[int, int]] | None = None) -> None:
         """Let everything pass, what was held first; from the first to the second of each pair, or
         everywhere."""
         for pair in self._open if pairs is None else pairs:
             self._open[pair].set()
+        self._reroute()
+
+    def _reroute(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def set_policy(self, policy: Links) -> None:
         """Delay and break by another policy from now on."""
@@ -140,18 +166,26 @@ class ProxiedLinks:
     async def _carry(
         self, one: int, other: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Carry one connection both ways until either end closes it."""
-        there = self._peers[other]
+        """Carry one connection of a seat to a member both ways until either end closes it."""
+        target = other
+        twins = len(self._copies[self._member[one]]) + len(self._copies[other]) > 2
+        if twins:
+            while (found := self._target(one, other)) is None:
+                await self._changed.wait()
+            target = found
+        there = self._peers[target]
         try:
             far_reader, far_writer = await asyncio.open_connection(there.host, there.port)
         except OSError:
             writer.close()
             return
-        self.faults.up(one, other)
+        self.faults.up(one, target)
         directions = [
-            asyncio.create_task(self._pass(one, other, reader, far_writer)),
-            asyncio.create_task(self._pass(other, one, far_reader, writer)),
+            asyncio.create_task(self._pass(one, target, reader, far_writer)),
+            asyncio.create_task(self._pass(target, one, far_reader, writer)),
         ]
+        if twins:
+            directions.append(asyncio.create_task(self._until_elsewhere(one, target)))
         try:
             ended, _ = await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
             if any(direction.result() for direction in ended):
@@ -163,6 +197,30 @@ class ProxiedLinks:
             for end in (writer, far_writer):
                 end.close()
             await asyncio.gather(*directions, return_exceptions=True)
+
+    def _target(self, one: int, other: int) -> int | None:
+        """Return the copy of a member to which a seat is connected at present, if there is one."""
+        return next((seat for seat in self._copies[other] if self._joined(one, seat)), None)
+
+    def _joined(self, one: int, other: int) -> bool:
+        """Whether each of two seats is the copy that the other's member is connected to."""
+        first = next((seat for seat in self._preferred(one, other) if self._both_ways(seat, other)), None)
+        second = next((seat for seat in self._preferred(other, one) if self._both_ways(one, seat)), None)
+        return (first, second) == (one, other)
+
+    def _preferred(self, seat: int, by: int) -> list[int]:
+        """Return the copies of who sits on a seat, in the order in which another member would have them."""
+        copies = self._copies[self._member[seat]]
+        return copies[::-1] if self._member[by] % 2 else copies
+
+    def _both_ways(self, one: int, other: int) -> bool:
+        return self._open[one, other].is_set() and self._open[other, one].is_set()
+
+    async def _until_elsewhere(self, one: int, target: int) -> bool:
+        """Wait until two seats are not to be connected any more: then the connection is reset."""
+        while self._joined(one, target):
+            await self._changed.wait()
+        return True
 
     async def _pass(
         self, source: int, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -44,8 +44,9 @@ class RealMember:
         seed: int,
         slowdown: float,
         plotting: Sequence[int] = (),
+        twin: bool = False,
     ) -> None:
-        """`plotting`: the liars that plot together."""
+        """`plotting`: the liars that plot together. `twin`: it is a member's second copy."""
         self.number, self.process, self.liar = number, process, liar
         self.wanted = False
         """Whether its process is meant to run."""
@@ -60,7 +61,7 @@ class RealMember:
         self.fired: Counter[str] = Counter()
         self.crashed_for_ms: int | None = None
         """A liar's crash of its own choice, which is to be followed by a start."""
-        self._seed, self._slowdown = seed, slowdown
+        self._seed, self._slowdown, self._twin = seed, slowdown, twin
         self._marked = False
         self._report = process.directory / "liar.report"
         self._reader = ReportReader(self._report)
@@ -94,6 +95,7 @@ class RealMember:
         begins = ["--wait"] if began_ms is None else ["--began", str(began_ms)]
         files = ["--lies", str(self._lies.absolute()), "--report", str(self._report.absolute())]
         numbers = ["--seed", str(self._seed), "--slowdown", str(self._slowdown)]
+        numbers += ["--twin"] if self._twin else []
         self.process.start([*files, *numbers, *begins], LIAR)
 
     def begin(self) -> None:
@@ -210,10 +212,17 @@ class Members:
     """All members of one network, watched."""
 
     def __init__(
-        self, members: list[RealMember], slowdown: float, later: Callable[[float, Callable[[], None]], object]
+        self,
+        members: list[RealMember],
+        slowdown: float,
+        later: Callable[[float, Callable[[], None]], object],
+        twins: Sequence[RealMember] = (),
     ) -> None:
-        """`later`: calls something after so many seconds."""
+        """`later`: calls something after so many seconds. `twins`: second copies of some."""
         self.all = members
+        self.twins = tuple(twins)
+        self.everybody = (*members, *twins)
+        """Twins too, after all members."""
         self.began_ms: int | None = None
         self.stopped: list[str] = []
         """Honest members with whole disks whose processes ended by a fault of their own."""
@@ -243,13 +252,13 @@ class Members:
         """Let no process be started or missed any more; returns the honest members that run."""
         self._over = True
         running = [member for member in self.honest if member.wanted]
-        for member in self.all:
+        for member in self.everybody:
             member.wanted = False
         return running
 
     def look(self) -> None:
         """See who has ended, and why; read what liars report."""
-        for member in self.all:
+        for member in self.everybody:
             ended = member.ended_unasked()
             if not member.honest:
                 member.read_report()

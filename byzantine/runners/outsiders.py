@@ -32,8 +32,8 @@ class Outsiders:
     def __init__(
         self, scenario: Scenario, genesis: Genesis, replicas: Sequence[Path], links: Links, clock: RunClock
     ) -> None:
-        """`replicas`: the members' directories. `links`: how they are before the run begins. Raises
-        `ConfigurationError`."""
+        """`replicas`: the members' directories, then those of twins. `links`: how they are before the run
+        begins. Raises `ConfigurationError`."""
         self._scenario, self._genesis, self._clock = scenario, genesis, clock
         settings = [load_node(replica) for replica in replicas]
         self._signers = {int(each.member): each.signer for each in settings}
@@ -42,7 +42,8 @@ class Outsiders:
         if acts_on_frames(scenario):
             self.links = FrameRelay(peers, settings, links, scenario.seed, clock, self._through)
         else:
-            self.links = ProxiedLinks(peers, links, scenario.seed, clock.slowdown)
+            twins = [int(each.member) for each in settings[scenario.replicas :]]
+            self.links = ProxiedLinks(peers, links, scenario.seed, clock.slowdown, twins)
         self.fired: Counter[str] = Counter()
         """How often each behaviour of theirs fired."""
         self.sent: set[TxId] = set()

@@ -8,6 +8,7 @@ Times of scenarios are made for the simulator; here all of them, and the replica
 """
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from random import Random
 
 from byzantine import scenario as plan
 from byzantine.liars.catalogue import colluders
+from byzantine.liars.twins import runs_twice
 from byzantine.runners.clients import RealClient, Told
 from byzantine.runners.clock import RunClock
 from byzantine.runners.links import between
@@ -29,7 +31,7 @@ from tetrarch.client.states import ReplicaStatus
 from tetrarch.layout import CLIENT_FILE, NODE_FILE
 from tetrarch.local_network import UP_SECONDS
 from tetrarch.network_setup import Host, NetworkPlan, local_hosts, make_network
-from tetrarch.processes import LocalNetwork
+from tetrarch.processes import LocalNetwork, ReplicaProcess
 from tetrarch.survey import ask, survey
 from tetrarch.wire import StatusReply
 
@@ -62,11 +64,11 @@ class Play:
     def __init__(self, scenario: plan.Scenario, directory: Path, slowdown: float) -> None:
         """`directory`: the network is made there. Raises `SetupError`."""
         self.scenario, self.slowdown = scenario, slowdown
-        hosts = local_hosts(scenario.replicas)
+        hosts = local_hosts(scenario.replicas + scenario.twins)
         self.genesis: Genesis = make_network(
             directory,
             NetworkPlan(
-                hosts,
+                hosts[: scenario.replicas],
                 scenario.application,
                 testing=True,
                 checkpoint_interval=scenario.checkpoint_interval,
@@ -84,17 +86,38 @@ class Play:
         self.unfinished = ""
         self._hosts = hosts
         self._random = Random(f"play {scenario.name} {scenario.seed}")
+        self.members = self._make_members()
+        self._clock = RunClock(slowdown)
+        replicas = [member.process.directory for member in self.members.everybody]
+        self.outsiders = Outsiders(scenario, self.genesis, replicas, CLEAN, self._clock)
+        self.links = self.outsiders.links
+
+    def _make_members(self) -> Members:
+        scenario = self.scenario
         liars = {liar.member: liar for liar in scenario.liars}
         plotting = colluders(scenario.liars)
         members = [
-            RealMember(number, process, liars.get(number), scenario.seed, slowdown, plotting)
+            RealMember(number, process, liars.get(number), scenario.seed, self.slowdown, plotting)
             for number, process in enumerate(self.network.replicas)
         ]
-        self.members = Members(members, slowdown, self._later)
-        self._clock = RunClock(slowdown)
-        replicas = [process.directory for process in self.network.replicas]
-        self.outsiders = Outsiders(scenario, self.genesis, replicas, CLEAN, self._clock)
-        self.links = self.outsiders.links
+        twins = [
+            RealMember(
+                member.number,
+                second_copy(member.process.directory, host),
+                member.liar,
+                scenario.seed,
+                self.slowdown,
+                twin=True,
+            )
+            for member, host in zip(
+                [each for each in members if each.liar is not None and runs_twice(each.liar)],
+                self._hosts[scenario.replicas :],
+                strict=True,
+            )
+        ]
+        # They are stopped and killed with all others.
+        self.network.replicas += tuple(twin.process for twin in twins)
+        return Members(members, self.slowdown, self._later, twins)
 
     async def run(self) -> None:
         """Play it to its end; whatever happens, no process outlives this. Raises `Lost`, `OSError`."""
@@ -103,7 +126,7 @@ class Play:
         watch: asyncio.Task[None] | None = None
         try:
             await self.links.start()
-            for place, member in enumerate(self.members.all):
+            for place, member in enumerate(self.members.everybody):
                 _configure(member, self.scenario, self._hosts, self.links.ports, place, self.slowdown)
                 member.start(None)
             await self._until_up()
@@ -125,10 +148,18 @@ class Play:
             if self.members.broken:
                 raise Lost("; ".join((*self.members.stopped, *self.members.lost)))
             reports = await survey(self.genesis, self._dialer)
-            if all(report.reply is not None and all(report.reply.peers) for report in reports):
+            replies = [report.reply for report in reports]
+            connected = all(reply is not None and self._connected(reply) for reply in replies)
+            if connected and all(member.listens() for member in self.members.everybody):
                 return
             await asyncio.sleep(ASK_SECONDS)
         raise Lost("; ".join(f"{report.name}: {report.cause or 'not connected'}" for report in reports))
+
+    def _connected(self, reply: StatusReply) -> bool:
+        """Whether a member is connected to all others. Those that run twice have only some each."""
+        twice = {member.number for member in self.members.twins}
+        wanted = [up for other, up in enumerate(reply.peers) if other not in twice]
+        return reply.member in twice or all(wanted)
 
     async def _open_clients(self, config: ClientConfig) -> None:
         workload, scenario = Workload(), self.scenario
@@ -155,7 +186,7 @@ class Play:
         self._clock.begin()
         self.members.began_ms = self._clock.began_ms
         self.links.set_policy(self.scenario.links)
-        for member in self.members.all:
+        for member in self.members.everybody:
             member.begin()
         self.outsiders.begin()
         ends = plan.Mend(at_ms=self.scenario.heal_at_ms)
@@ -181,7 +212,7 @@ class Play:
                 self.members.revive(self.members.all[step.member])
             case plan.PowerCut():
                 await self._crash(range(self.scenario.replicas))
-                for member in self.members.all:
+                for member in self.members.everybody:
                     self.members.revive(member)
             case plan.Partition():
                 self.links.cut(between(step.groups))
@@ -230,7 +261,7 @@ class Play:
         self.outsiders.heal()
         self.links.mend()
         self.links.set_policy(CLEAN)
-        for member in self.members.all:
+        for member in self.members.everybody:
             if member.damaged or member.full:
                 await self._crash([member.number])
                 if member.damaged:
@@ -245,7 +276,7 @@ class Play:
         """Wait for processes that are just starting: what takes a second here takes none in the simulator."""
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until and not self.members.broken:
-            if all(member.listens() for member in self.members.all if member.wanted):
+            if all(member.listens() for member in self.members.everybody if member.wanted):
                 return
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -308,13 +339,26 @@ class Play:
         for member in running:
             if member.brought_down_by_itself():
                 self.members.stopped.append(f"asked to stop, {member.how_it_ended()}")
-        for member in self.members.all:
+        for member in self.members.everybody:
             member.read_report()
         await self.links.close()
 
     def kill(self) -> None:
         """Kill whatever still runs: for runs that were interrupted while they ended."""
         self.network.kill()
+
+
+def second_copy(directory: Path, host: Host) -> ReplicaProcess:
+    """Return a second process for a member, with its keys, and a disk and a place of its own."""
+    beside = directory.with_name(f"{directory.name}.twin")
+    shutil.copytree(directory, beside)
+    file = beside / NODE_FILE
+    before, listen, rest = file.read_text().partition("[listen]\n")
+    _, table, peers = rest.partition("\n[[peers]]")
+    places = (Address(host.host, host.peer_port), Address(host.host, host.client_port))
+    own = 'peers = "{}"\nclients = "{}"\n'.format(*places)
+    file.write_text(before + listen + own + table + peers)
+    return ReplicaProcess(beside)
 
 
 def _configure(

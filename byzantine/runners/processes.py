@@ -83,8 +83,8 @@ def run_on_processes(
 def unplayable(scenario: Scenario) -> list[str]:
     """Return what of a scenario cannot be done to processes, a line for each."""
     found = []
-    if scenario.twins:
-        found.append("this runner runs no member twice")
+    if scenario.twins and acts_on_frames(scenario):
+        found.append("this runner runs no member twice where its network acts on frames")
     for step in (scenario.links, *scenario.steps):
         if isinstance(step, plan.Clock):
             found.append("this runner cannot move a process's clock")
@@ -154,7 +154,7 @@ def observe(play: Play, opened: ExitStack) -> Observation:
 def _fired(play: Play) -> Counter[str]:
     """Return how often each behaviour fired, and what was done to links."""
     fired = play.links.done + play.outsiders.fired
-    for member in play.members.all:
+    for member in play.members.everybody:
         fired.update(member.fired)
     return fired
 

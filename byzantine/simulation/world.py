@@ -14,7 +14,7 @@ from byzantine.liars.adversary import make_adversary, through
 from byzantine.liars.catalogue import colluders, make_behaviour
 from byzantine.liars.liar import Hand, between
 from byzantine.liars.memory import Memory
-from byzantine.liars.twins import TWIN, Twin
+from byzantine.liars.twins import Twin, runs_twice
 from byzantine.oracles.observation import Operation
 from byzantine.oracles.watching import Conduct
 from byzantine.simulation.client import SimulatedClient
@@ -157,7 +157,7 @@ class World:
         if liar is None:
             return SimulatedReplica(self, member, member)
         replica = self._make_liar(liar, member)
-        if any(lie.behaviour == TWIN for lie in liar.lies):
+        if runs_twice(liar):
             self.twins.append(self._make_liar(liar, f"{member}'"))
         return replica
 

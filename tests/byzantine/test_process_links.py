@@ -121,6 +121,53 @@ def test_nobody_listens_behind_a_link_whose_member_is_down() -> None:
     asyncio.run(story())
 
 
+def test_a_member_that_runs_twice_is_reached_at_the_copy_that_is_not_cut_off() -> None:
+    async def story() -> None:
+        first, second = Member(), Member()
+        # Member 1 runs twice: its copies sit on seats 1 and 2.
+        addresses = [Address("127.0.0.1", 1), await first.listen(), await second.listen()]
+        links = ProxiedLinks(addresses, Links(), 1, 1.0, twins=[1])
+        await links.start()
+        async with asyncio.timeout(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", links.ports[0, 1])
+            writer.write(b"to the first")
+            await first.until(b"to the first")
+            links.cut(between([[0, 2], [1]]))
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            writer.close()
+            _, writer = await asyncio.open_connection("127.0.0.1", links.ports[0, 1])
+            writer.write(b"to the second")
+            await second.until(b"to the second")
+            assert first.heard == b"to the first"
+            writer.close()
+        await links.close()
+        for copy in (first, second):
+            copy.server.close()
+
+    asyncio.run(story())
+
+
+def test_in_an_undivided_network_each_copy_has_some_of_the_others() -> None:
+    async def story() -> None:
+        copies = [Member(), Member()]
+        nowhere = Address("127.0.0.1", 1)
+        places = [await copy.listen() for copy in copies]
+        links = ProxiedLinks([nowhere, nowhere, places[0], places[1]], Links(), 1, 1.0, twins=[2])
+        await links.start()
+        async with asyncio.timeout(20):
+            for member in (0, 1):
+                _, writer = await asyncio.open_connection("127.0.0.1", links.ports[member, 2])
+                writer.write(b"%d" % member)
+                await copies[member].until(b"%d" % member)
+                writer.close()
+        await links.close()
+        for copy in copies:
+            copy.server.close()
+
+    asyncio.run(story())
+
+
 def test_a_partition_parts_groups_and_nobody_else() -> None:
     assert sorted(between([[0, 1], [2]])) == [(0, 2), (1, 2), (2, 0), (2, 1)]
 
