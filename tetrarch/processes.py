@@ -102,6 +102,7 @@ class ReplicaProcess:
         running = self.running()
         if running is not None:
             raise AlreadyRunning(f"{self.name} runs already, as process {running.number}")
+        self.reap()
         command = [sys.executable, "-m", *program, str(self.directory), *arguments]
         with (self.directory / ERROR_FILE).open("wb") as errors:
             child = subprocess.Popen(
@@ -117,7 +118,12 @@ class ReplicaProcess:
         if pid is None:
             self.exit_code = child.wait()
             raise OSError(f"{self.name} ended at once: {self.last_words()}")
-        write_pid(self.directory, pid)
+        try:
+            write_pid(self.directory, pid)
+        except OSError:
+            child.kill()
+            self.exit_code = child.wait()
+            raise
         return pid
 
     def ended(self) -> bool:
@@ -149,11 +155,21 @@ class ReplicaProcess:
             if time.monotonic() >= until:
                 return False
             time.sleep(POLL_SECONDS)
-        if self._child is not None:
-            self.exit_code = self._child.wait()
+        self.reap()
         with suppress(OSError):
             (self.directory / PID_FILE).unlink()
         return True
+
+    def reap(self) -> None:
+        """Wait for the end of a process that `start` started and that is not found to run any more: its first
+        thread has ended before the others, or it has removed its pid file and not ended yet."""
+        if self._child is None:
+            return
+        try:
+            self.exit_code = self._child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self.exit_code = self._child.wait()
 
     def kill(self) -> bool:
         """Kill the replica's process as a crash would (SIGKILL), and wait for its end."""
@@ -200,6 +216,9 @@ class LocalNetwork:
             else:
                 replica.kill()
                 outcome[replica.name] = "killed"
+        for replica in self.replicas:
+            if replica not in asked:
+                replica.reap()
         return outcome
 
     def kill(self) -> None:

@@ -6,14 +6,27 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
 
 from tetrarch.layout import PID_FILE
-from tetrarch.processes import AlreadyRunning, Pid, ReplicaProcess, registered, write_pid
+from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
+from tetrarch.processes import AlreadyRunning, LocalNetwork, Pid, ReplicaProcess, registered, write_pid
 
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
+LINGERING = f"""\
+#!{sys.executable}
+import pathlib, sys, time
+noted = pathlib.Path(sys.argv[-1], {PID_FILE!r})
+while not noted.exists():
+    pass
+noted.unlink()
+time.sleep(1)
+"""
+"""Is not found any more some time before it has ended, as a replica that is stopped or killed."""
+
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SLEEP
 
 
@@ -119,3 +132,51 @@ def test_a_signal_is_told_from_an_exit_code(tmp_path: Path) -> None:
     assert not replica.ended()
     assert replica.kill()
     assert replica.exit_code == -signal.SIGKILL
+
+
+@pytest.fixture
+def lingering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is started is such a process."""
+    program = tmp_path / "lingering"
+    program.write_text(LINGERING)
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+@pytest.mark.usefixtures("lingering")
+def test_a_process_that_is_ending_already_is_waited_for_when_all_are_stopped(tmp_path: Path) -> None:
+    make_network(tmp_path / "net", NetworkPlan(local_hosts(1), development=True))
+    network = LocalNetwork(tmp_path / "net")
+    [replica] = network.replicas
+    replica.start()
+    while replica.running() is not None:
+        pass
+    assert not replica.ended()
+    assert network.stop() == {"replica-0": "was not running"}
+    assert replica.ended()
+
+
+@pytest.mark.usefixtures("lingering")
+def test_a_process_that_is_still_ending_is_waited_for_before_the_next_one_starts(tmp_path: Path) -> None:
+    replica = ReplicaProcess(tmp_path)
+    first = replica.start()
+    while replica.running() is not None:
+        pass
+    assert not replica.ended()
+    replica.start()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(first.number, os.WNOHANG)
+    assert replica.wait(20)
+
+
+def test_a_process_whose_pid_cannot_be_noted_does_not_outlive_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_directory: Path, _pid: Pid) -> None:
+        raise OSError(ENOSPC, "no room")
+
+    replica = ReplicaProcess(tmp_path)
+    monkeypatch.setattr("tetrarch.processes.write_pid", full)
+    with pytest.raises(OSError, match="no room"):
+        replica.start()
+    assert replica.exit_code is not None
