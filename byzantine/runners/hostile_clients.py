@@ -66,7 +66,7 @@ class RealHostileClient:
             address = config.endpoints[member].address
             return await ClientConnection.connect(address, context, shown, _deaf, limits=LIMITS)
 
-        self._lines = [_Line(MemberId(member), dial) for member in range(len(self.genesis.members))]
+        self._lines = [Line(MemberId(member), dial) for member in range(len(self.genesis.members))]
         self.behaviour = make_client_behaviour(self, lie, f"{seed} {number}")
 
     def begin(self) -> None:
@@ -111,7 +111,7 @@ class RealHostileClient:
         self._fired[behaviour] += 1
 
 
-class _Line:
+class Line:
     """What goes to one member, in order, over one connection after another."""
 
     def __init__(self, member: MemberId, dial: Callable[[MemberId], Awaitable[ClientConnection]]) -> None:

@@ -146,6 +146,10 @@ class ProxiedLinks:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
+    def carries(self, source: int, target: int) -> bool:
+        """Whether something passes from one to another at present."""
+        return self._open[source, target].is_set()
+
     def set_policy(self, policy: Links) -> None:
         """Delay and break by another policy from now on."""
         self._policy = policy

@@ -13,7 +13,7 @@ from byzantine.runners.clock import RunClock
 from byzantine.runners.hostile_clients import RealHostileClient
 from byzantine.runners.hostile_network import Lookout, RealWires
 from byzantine.runners.links import MemberLinks, ProxiedLinks
-from byzantine.runners.relay import FrameRelay
+from byzantine.runners.relay import FrameRelay, TlsIdentity
 from byzantine.scenario import Links, Scenario
 from crypto.batch import TxId
 from ledger.genesis import Genesis
@@ -40,7 +40,10 @@ class Outsiders:
         peers = [each.peer_listen for each in settings]
         self.links: MemberLinks
         if acts_on_frames(scenario):
-            self.links = FrameRelay(peers, settings, links, scenario.seed, clock, self._through)
+            tls = [
+                TlsIdentity(each.certificate, each.private_key, each.peer_certificates) for each in settings
+            ]
+            self.links = FrameRelay(peers, tls, links, scenario.seed, clock, self._through)
         else:
             twins = [int(each.member) for each in settings[scenario.replicas :]]
             self.links = ProxiedLinks(peers, links, scenario.seed, clock.slowdown, twins)

@@ -4,11 +4,11 @@ same oracles.
 What lives here: what cannot be played on processes, making an observation of a run and of the stores that it
 left, and the result. What must not be known here: how a run goes on (`playing`).
 
-Not everything that the simulator does can be done to processes: clocks cannot be moved, a TCP stream loses,
-repeats and reorders nothing, and a killed process leaves all that it wrote with the system, synced or not.
-What cannot be done makes a run inconclusive, and so does a process that is lost sight of. What members say to
-each other is encrypted, so nobody watches an honest member's conduct here but the search for evidence, in
-what the others keep of it.
+Not everything that the simulator does can be done to processes: clocks cannot be moved, and a killed process
+leaves all that it wrote with the system, synced or not. What cannot be done makes a run inconclusive, and so
+does a process that is lost sight of. What members say to each other is encrypted, so nobody watches an honest
+member's conduct here but the search for evidence, in what the others keep of it. docs/testing.md says what
+else is different.
 """
 
 import shutil

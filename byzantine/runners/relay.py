@@ -12,7 +12,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from byzantine.liars.adversary import Carried
 from byzantine.runners.clock import RunClock
@@ -26,7 +28,6 @@ from network.mesh import MeshLimits
 from network.queue import FrameQueue
 from network.session import Session
 from network.tally import Tally
-from tetrarch.node.settings import NodeSettings
 
 BEAT_SECONDS = 1.0
 """How often members are sent a heartbeat: theirs end here."""
@@ -38,16 +39,25 @@ Through = Callable[[int, int, bytes], Iterable[Carried]]
 """What arrives of a frame from one member to another."""
 
 
+class TlsIdentity(NamedTuple):
+    """By which TLS knows one member, and whom it lets that member trust."""
+
+    certificate: Path
+    private_key: Path
+    trusted: Sequence[bytes]
+
+
 class FrameRelay:
     """All links of one network (`byzantine.runners.links.MemberLinks`).
 
-    `peers`: where each member listens for others. `members`: their settings, for their TLS identities.
+    `peers`: where each member listens for others. `identities`: by which TLS knows each. `through`: what the
+    network does.
     """
 
     def __init__(
         self,
         peers: Sequence[Address],
-        members: Sequence[NodeSettings],
+        identities: Sequence[TlsIdentity],
         policy: Links,
         seed: int,
         clock: RunClock,
@@ -64,9 +74,8 @@ class FrameRelay:
         self._servers: list[asyncio.Server] = []
         self._crossings: set[_Crossing] = set()
         self._beat: asyncio.TimerHandle | None = None
-        own = [(each.certificate, each.private_key, each.peer_certificates) for each in members]
-        self.accepts_as = [server_context(*each) for each in own]
-        self.dials_as = [client_context(*each) for each in own]
+        self.accepts_as = [server_context(*each) for each in identities]
+        self.dials_as = [client_context(*each) for each in identities]
 
     @property
     def done(self) -> Counter[str]:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from byzantine.attacks.catalogue import find_attack
+from byzantine.attacks.catalogue import ATTACKS, find_attack
 from byzantine.attacks.stage import liar, staged, work
 from byzantine.node import save_lies
+from byzantine.oracles import BROKEN
 from byzantine.runners.processes import run_on_processes
 from byzantine.scenario import (
     Clock,
@@ -21,7 +22,6 @@ from byzantine.scenario import (
     Crash,
     Cut,
     Disk,
-    Expect,
     Lie,
     Links,
     Mend,
@@ -43,6 +43,10 @@ PATIENCE = 120.0
 
 def why(result: Result, oracle: str) -> str:
     return next(finding.why for finding in result.failed if finding.oracle == oracle)
+
+
+def why_passed(result: Result, oracle: str) -> str:
+    return next(finding.why for finding in result.findings if finding.oracle == oracle)
 
 
 def nothing_runs(net: Path) -> bool:
@@ -86,12 +90,41 @@ def test_disks_that_are_full_or_lost_are_survived(tmp_path: Path) -> None:
     assert "restored_from_backup = true" in (net / "replica-3" / "node.toml").read_text()
 
 
-def test_a_primary_that_equivocates_is_deposed_and_blamed(tmp_path: Path) -> None:
-    result = run_on_processes(find_attack("equivocate").scenario(4, 1), tmp_path, keep=True)
+SAMPLE = {
+    "primary": "equivocate",
+    "backup": "two-commits",
+    "view-change": "mixed-proof",
+    "state-transfer": "diverged",
+    "replies": "wrong-read",
+    "client": "flood",
+    "network": "everything-at-once",
+    "collusion": "more-than-f",
+}
+"""One attack of each group."""
+
+BLAMED = {"equivocate": (0,), "two-commits": (3,), "more-than-f": (0, 3)}
+"""Against whom there must be proof; else against nobody."""
+
+
+def test_the_sample_is_of_all_groups() -> None:
+    assert {group: find_attack(name).group for group, name in SAMPLE.items()} == {
+        each.group: each.group for each in ATTACKS.values()
+    }
+
+
+@pytest.mark.parametrize("name", SAMPLE.values())
+def test_an_attack_on_processes_comes_to_the_outcome_that_is_stated_for_it(name: str, tmp_path: Path) -> None:
+    scenario = find_attack(name).scenario(4, 1)
+    result = run_on_processes(scenario, tmp_path, keep=True)
     assert result.failed == ()
-    assert result.fired["equivocate"] > 0
-    assert result.blamed == (0,)
-    assert result.views > 0
+    assert result.verdict is Verdict.PASS
+    named = [lie.behaviour for liar in scenario.liars for lie in liar.lies]
+    named += [lie.behaviour for lie in scenario.hostile_clients]
+    assert all(result.fired[behaviour] for behaviour in (*named, *(scenario.expect.fired or ())))
+    assert result.blamed == BLAMED.get(name, ())
+    # Nobody can listen to what members say: their conduct is not judged, and nothing said of it.
+    assert "conduct" not in {finding.oracle for finding in result.findings}
+    assert scenario.expect.safe or BROKEN in why_passed(result, "agreement")
     assert nothing_runs(tmp_path / "net")
 
 
@@ -159,6 +192,7 @@ RUN = """
 import sys
 from pathlib import Path
 from byzantine.attacks.stage import staged
+from byzantine.oracles import BROKEN
 from byzantine.runners.processes import run_on_processes
 run_on_processes(staged("ended", 4, 1, heal_at_ms=60_000), Path(sys.argv[1]), keep=True)
 """
@@ -198,16 +232,12 @@ def test_an_honest_replica_that_ends_by_itself_is_a_failure_with_its_last_words(
             "this runner cannot move a process's clock",
         ),
         (
-            find_attack("more-than-f").scenario(4, 1),
-            "this runner's liars share no memory in which they could plot",
+            staged("frames", 4, 1, links=Links(loss=0.1), hostile_network=(Lie(behaviour="lying-broker"),)),
+            "this runner breaks no streams where its network acts on frames",
         ),
         (
-            staged("loss", 4, 1, links=Links(loss=0.1)),
-            "this runner cannot lose, repeat or reorder frames: TCP mends that",
-        ),
-        (
-            staged("network", 4, 1, hostile_network=(Lie(behaviour="any"),), expect=Expect()),
-            "this runner has no hostile network",
+            staged("twin", 4, 1, liar(1, "twin"), hostile_network=(Lie(behaviour="lying-broker"),)),
+            "this runner runs no member twice where its network acts on frames",
         ),
     ],
     ids=lambda value: value.name if isinstance(value, Scenario) else "",
