@@ -6,10 +6,13 @@ from typing import Any, cast
 
 import pytest
 
+from byzantine.attacks.catalogue import find_attack
+from byzantine.liars.catalogue import colluders
 from byzantine.liars.liar import Behaviour, Hand
 from byzantine.liars.memory import Memory
 from byzantine.liars.process import Mind, NodeDisk, ProcessSurroundings
 from byzantine.liars.report import Line, Report, ReportReader
+from byzantine.node import load_lies, save_lies
 from byzantine.runners.members import Members, RealMember
 from byzantine.scenario import Liar, Lie, Scenario
 from byzantine.simulation.genesis import simulated_genesis
@@ -92,6 +95,18 @@ def test_a_liar_that_others_killed_knows_how_often_it_has_lied(tmp_path: Path) -
     assert recalling(again).fired == 2
     cast(ProcessSurroundings, again.world).began_ms = 0
     assert not recalling(again).may_fire()
+
+
+def test_liars_that_plot_are_told_with_whom_in_the_file_of_their_lies(tmp_path: Path) -> None:
+    scenario = find_attack("more-than-f").scenario(4, 0)
+    plotting = colluders((*scenario.liars, Liar(member=1, lies=(Lie(behaviour="mute"),))))
+    assert plotting == (0, 3)
+    save_lies(tmp_path / "lies", scenario.liars[0].lies, plotting)
+    told = load_lies(tmp_path / "lies")
+    assert told.lies == scenario.liars[0].lies
+    assert told.colluders == plotting
+    save_lies(tmp_path / "alone", scenario.liars[0].lies)
+    assert load_lies(tmp_path / "alone").colluders == ()
 
 
 def test_a_reader_gets_each_whole_line_once(tmp_path: Path) -> None:

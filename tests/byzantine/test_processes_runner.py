@@ -150,8 +150,20 @@ def test_an_unknown_behaviour_is_refused_by_its_name(tmp_path: Path) -> None:
     ended = node_that_lies(tmp_path / "net", "equivocat")
     assert ended.returncode == 2
     assert "'equivocat' is unknown; like it: equivocate" in ended.stderr
-    with pytest.raises(Contradiction, match="equivocat"):
-        run_on_processes(staged("unknown", 4, 1, liar(0, "equivocat")), tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        staged("unknown-liar", 4, 1, liar(0, "equivocat")),
+        staged("unknown-client", 4, 1, hostile_clients=(Lie(behaviour="floods"),)),
+        staged("unknown-network", 4, 1, hostile_network=(Lie(behaviour="cut-primaries"),)),
+    ],
+    ids=lambda scenario: scenario.name,
+)
+def test_an_unknown_behaviour_makes_no_network(scenario: Scenario, tmp_path: Path) -> None:
+    with pytest.raises(Contradiction, match="is unknown; like it"):
+        run_on_processes(scenario, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
