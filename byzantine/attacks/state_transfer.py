@@ -359,8 +359,8 @@ def slow_serving(n: int, seed: int) -> Scenario:
     source="Tendermint's long-range attacks",
 )
 def rewritten_chain(n: int, seed: int) -> Scenario:
-    """Refused from the first block on."""
+    """Refused from the first block on. It is back, without its disk, long before it sees others than liars."""
     lying = backups(n, seed)
     lost = Disk(at_ms=500, member=_laggard(n, lying), what="lose")
     expect = Expect(view="kept", no_evidence=True, refused=("catch-up: wrong block",), live_within_ms=2_000)
-    return _lagging("rewritten-chain", n, seed, expect=expect, more=(lost,))
+    return _lagging("rewritten-chain", n, seed, expect=expect, more=(lost,), mend_ms=1_900)
