@@ -242,7 +242,7 @@ class ProxiedLinks:
                         await asyncio.sleep(delay)
                     self.held += not self._open[source, target].is_set()
                     await self._open[source, target].wait()
-                    if not data:
+                    if not data or writer.is_closing():
                         return False
                     fault = self.faults.due(source, target, data, asyncio.get_running_loop().time())
                     if fault == RESET:
@@ -281,6 +281,8 @@ def delay_us(policy: Links, random: Random) -> float:
 
 def _reset(end: asyncio.StreamWriter) -> None:
     """Break a connection off, with all that is on its way."""
+    if end.is_closing():
+        return
     end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     end.transport.abort()
 

@@ -102,9 +102,6 @@ SAMPLE = {
 }
 """One attack of each group."""
 
-BLAMED = {"equivocate": (0,), "two-commits": (3,), "more-than-f": (0, 3)}
-"""Against whom there must be proof; else against nobody."""
-
 
 def test_the_sample_is_of_all_groups() -> None:
     assert {group: find_attack(name).group for group, name in SAMPLE.items()} == {
@@ -121,7 +118,7 @@ def test_an_attack_on_processes_comes_to_the_outcome_that_is_stated_for_it(name:
     named = [lie.behaviour for liar in scenario.liars for lie in liar.lies]
     named += [lie.behaviour for lie in scenario.hostile_clients]
     assert all(result.fired[behaviour] for behaviour in (*named, *(scenario.expect.fired or ())))
-    assert result.blamed == BLAMED.get(name, ())
+    assert set(result.blamed) == {*scenario.expect.evidence, *scenario.expect.convicted}
     # Nobody can listen to what members say: their conduct is not judged, and nothing said of it.
     assert "conduct" not in {finding.oracle for finding in result.findings}
     assert scenario.expect.safe or BROKEN in why_passed(result, "agreement")
