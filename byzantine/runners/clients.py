@@ -87,12 +87,10 @@ class RealClient:
         self._pen = Pen(config.trust.genesis, signer, tuning, system_wall)
         chance = Random(f"chance {number} {seed}")
         self._client = AsyncClient(config.trust, signer, self._dialer, tuning=tuning, chance=chance)
+        members = len(config.trust.genesis.members)
         self._readers = [
-            AsyncClient(
-                config.trust, signer, config.dialer(), tuning=tuning, chance=_drawing(member, members)
-            )
-            for members in [len(config.trust.genesis.members)]
-            for member in range(members)
+            AsyncClient(config.trust, signer, config.dialer(), tuning=tuning, chance=_drawing(first, members))
+            for first in range(members)
         ]
         """One that asks each member first: whoever reads has one member prove, and keeps to it."""
         self._calls: set[asyncio.Task[None]] = set()
