@@ -107,6 +107,22 @@ def mixed_proof(n: int, seed: int) -> Scenario:
 
 
 @attack(
+    "another-checkpoint",
+    27,
+    GROUP,
+    does="A VIEW-CHANGE says that a later checkpoint is stable, under the certificate of an earlier one.",
+    attacks="A",
+    rule="A checkpoint certificate is for its height and block, and no other (rule 8).",
+    source=f"{PBFT}, 4.4",
+)
+def another_checkpoint(n: int, seed: int) -> Scenario:
+    """Refused, and the view is left without the liar. Checkpoints are close, so that one is stable by then."""
+    return left_by_liar(
+        "another-checkpoint", n, seed, "another-checkpoint", expect=REFUSED, checkpoint_interval=2
+    )
+
+
+@attack(
     "hide-prepared",
     28,
     GROUP,

@@ -13,7 +13,6 @@ from random import Random
 from msgspec import structs
 
 from byzantine import raising
-from byzantine.attacks.catalogue import find_attack
 from byzantine.attacks.stage import liar, lie, staged, work
 from byzantine.scenario import (
     Clock,
@@ -85,18 +84,18 @@ def far_apart(seed: int) -> Scenario:
     )
 
 
-def long_cut(seed: int) -> Scenario:
-    """Every primary is cut off for ten seconds. However long views fail, no timeout grows beyond 640 ms here,
-    so that many are tried (rule 10)."""
+def long_wait(seed: int) -> Scenario:
+    """The primary is down, and for ten seconds every NEW-VIEW is lost. However long views fail, no timeout
+    grows beyond 640 ms here, so that many are tried (rule 10)."""
     return staged(
-        "long-cut",
+        "long-wait",
         4,
         seed,
-        steps=_stream(9_900, 300),
-        hostile_network=(lie("cut-primary"),),
+        steps=(*_stream(3_000, 300), Crash(at_ms=60, member=0)),
+        hostile_network=(lie("lose-new-views"),),
         tuning=Tunes(batch_target=2, request_timeout_ms=20),
         heal_at_ms=10_000,
-        expect=Expect(live_within_ms=4_000, views=(14, 60), fired=()),
+        expect=Expect(live_within_ms=4_000, views=(14, 40), no_evidence=True),
     )
 
 
@@ -349,9 +348,26 @@ def several(drill: Drill, times: int) -> tuple[Drill, ...]:
     return tuple(map(one, range(times)))
 
 
-def among_six(name: str) -> Drill:
-    """Return an attack among six, where n is not 3f + 1 (rule 1)."""
-    return lambda seed: find_attack(name).scenario(6, seed)
+def twins_of_six(seed: int) -> Scenario:
+    """The first primary runs twice among six, where n is not 3f + 1, and the copies divide the others twice,
+    otherwise each time: what one side prepared the other may not have decided differently (rule 1)."""
+    random = Random(f"twins of six {seed}")
+    steps: list[Step] = []
+    for number in range(2):
+        at, others = 50 + 500 * number, random.sample(range(1, 6), 5)
+        sides = ((0, *others[:2]), (6, *others[2:]))
+        steps += [Mend(at_ms=at), Partition(at_ms=at, groups=sides)]
+        steps += [Submit(at_ms=at + 10 + 100 * wave, count=2, client=wave % 2) for wave in range(3)]
+    return staged(
+        "twins-of-six",
+        6,
+        seed,
+        liar(0, "twin"),
+        steps=tuple(steps),
+        tuning=Tunes(batch_target=1, request_timeout_ms=250),
+        heal_at_ms=1_050,
+        expect=Expect(live_within_ms=10_000),
+    )
 
 
 DRILLS: tuple[Drill, ...] = (
@@ -373,7 +389,6 @@ DRILLS: tuple[Drill, ...] = (
     long_pause,
     lured_away,
     *several(far_view, 3),
-    long_cut,
-    among_six("equivocate"),
-    *several(among_six("equivocate-with-votes"), 2),
+    long_wait,
+    twins_of_six,
 )

@@ -18,7 +18,7 @@ from crypto.errors import CryptoError
 from crypto.roster import Epoch, MemberId
 from crypto.signed import Envelope
 from network.simulated import Endpoint
-from pbft.messages import Commit, Prepare, kinds
+from pbft.messages import NEW_VIEW, Commit, Prepare, kinds
 from tetrarch.decoding import FrameDecoder
 from tetrarch.wire import BETWEEN_MEMBERS, MAX_FRAME_BYTES, EngineMessage, pack
 
@@ -26,6 +26,26 @@ _frames = FrameDecoder(BETWEEN_MEMBERS, MAX_FRAME_BYTES)
 
 KEPT = 500
 """Frames that a broker keeps for showing again."""
+
+
+@adversary("lose-new-views")
+class LoseNewViews(Adversary):
+    """Loses every NEW-VIEW: views are left, and none starts but at its primary. Stops when faults end."""
+
+    sees_frames = True
+
+    def on_frame(self, source: Endpoint, to: int, frame: bytes) -> Iterable[Carried] | None:
+        """All other frames arrive."""
+        if self.wires.healed or not self.may_fire(to):
+            return None
+        try:
+            decoded = _frames.decode(frame)
+        except CryptoError:
+            return None
+        if not isinstance(decoded, EngineMessage) or decoded.envelope.kind != NEW_VIEW:
+            return None
+        self.fire()
+        return ()
 
 
 @adversary("lying-broker")

@@ -166,6 +166,21 @@ class ReencodedProof(Changing):
         return self.with_last(message, PreparedProof(nested, last.prepares))
 
 
+@behaviour("another-checkpoint")
+class AnotherCheckpoint(Changing):
+    """Says in its VIEW-CHANGE that a later checkpoint is stable, under the certificate of the one that is."""
+
+    def changed(self, message: ViewChange) -> Envelope | None:
+        """One checkpoint further, and nothing prepared below it."""
+        if message.checkpoint is None:
+            return None
+        later = Height(message.stable + self.hand.genesis.checkpoint_interval)
+        above = tuple(
+            proof for proof in message.prepared if decode_pre_prepare(proof.pre_prepare).sequence > later
+        )
+        return self.hand.sign(structs.replace(message, stable=later, prepared=above))
+
+
 @behaviour("hide-prepared")
 class HidePrepared(Changing):
     """Says in its VIEW-CHANGE that it holds nothing: no checkpoint, and nothing prepared."""

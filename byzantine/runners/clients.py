@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from itertools import count
 from random import Random
 
-from byzantine.oracles.observation import Operation, ReadDone
+from byzantine.oracles.observation import AnswerDone, Operation, ReadDone
 from byzantine.workload import VALID_FOR_MS, Workload
 from crypto.batch import Millis
 from crypto.keys import SigningKey
@@ -74,6 +74,7 @@ class RealClient:
         self.number = number
         self.operations: list[Operation] = []
         self.reads: list[ReadDone] = []
+        self.answers: list[AnswerDone] = []
         self._workload, self._told = workload, told
         self._random = Random(f"client {number} {seed}")
         self._trust = config.trust
@@ -184,10 +185,12 @@ class RealClient:
         while True:
             try:
                 verified = await reader.get(key, least, CALL_SECONDS)
+                said = await reader.query({"op": "get", "key": key}, least, CALL_SECONDS)
                 break
             except (Unreachable, NotEnoughReplies):
                 await asyncio.sleep(PAUSE_SECONDS)
         self._reading -= 1
+        self.answers.append(AnswerDone(self.number, key, least, said.raw))
         height, block_hash = int(verified.height), bytes(verified.block_hash)
         self.reads.append(ReadDone(self.number, key, least, height, verified.raw, block_hash))
         self._saw(height, block_hash)

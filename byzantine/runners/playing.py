@@ -83,6 +83,8 @@ class Play:
         self.counted: dict[tuple[int, int], dict[str, int]] = {}
         """What each member counted in each of its lives, as far as it was asked."""
         self.recovered_ms: int | None = None
+        self.level_at_end: bool | None = None
+        """Whether honest replicas stood at one block when faults ended; `None`: nobody looked."""
         self.unfinished = ""
         self._hosts = hosts
         self._random = Random(f"play {scenario.name} {scenario.seed}")
@@ -258,6 +260,8 @@ class Play:
 
     async def _heal(self) -> None:
         """Faults end: links are whole and clean, disks have room, all replicas run. Liars go on."""
+        if self.scenario.expect.level:
+            self.level_at_end = await self._level()
         self.outsiders.heal()
         self.links.mend()
         self.links.set_policy(CLEAN)

@@ -137,6 +137,8 @@ def observe(play: Play, opened: ExitStack) -> Observation:
         operations=[operation for client in play.clients for operation in client.operations],
         sent_by_liars=frozenset(play.outsiders.sent),
         reads=[read for client in play.clients for read in client.reads],
+        answers=[answer for client in play.clients for answer in client.answers],
+        level_at_end=play.level_at_end,
         believed_blocks=told.believed_blocks,
         forks=told.forks,
         stopped=members.stopped,

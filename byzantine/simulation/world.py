@@ -52,6 +52,9 @@ from tetrarch.wire import EngineMessage
 CLEAN = plan.Links(low_us=200, high_us=1_200)
 """What links are after healing."""
 
+LEFT_US = 50_000
+"""By then all has left, or never will, that a replica had said before it executed a block: disks are slow."""
+
 BLAMING = ("evidence",)
 """Events by which a replica says that it holds proof against a member."""
 
@@ -269,7 +272,8 @@ class World:
         if replica.honest:
             header = ledger.header(height)
             if header is not None:
-                self._conduct[replica.member].executed(height, header.batch)
+                told = self._conduct[replica.member].executed
+                self.scheduler.after(LEFT_US, told, int(height), header.batch)
             first = self.observed.hashes.setdefault(height, (block_hash, replica.member))
             if first[0] != block_hash:
                 self.observed.forks.append(
