@@ -47,13 +47,14 @@ class Serving(Behaviour):
 
 @behaviour("bad-blocks")
 class BadBlocks(Serving):
-    """Serves blocks with something wrong in each answer: a transaction, the signature of one, a signature in
-    the certificate, too few of these, or heights that were not asked for."""
+    """Serves blocks with something wrong in each answer: no transactions, another one, the signature of one,
+    a signature in the certificate, too few of these, or heights that were not asked for."""
 
     def __init__(self, hand: Hand, lie: Lie) -> None:
         super().__init__(hand, lie)
         # Other heights last: they are found out before the block is looked at.
         ways: list[Callable[[Block], Block | None]] = [
+            self._no_transactions,
             self._other_transaction,
             self._other_signature,
             self._bad_vote,
@@ -69,6 +70,12 @@ class BadBlocks(Serving):
         spoilt = next(self._ways)(block) or structs.replace(block, certificate=b"")
         blocks = (*served.blocks[:place], spoilt, *served.blocks[place + 1 :])
         return [Outgoing(to, structs.replace(served, blocks=blocks))]
+
+    def _no_transactions(self, block: Block) -> Block | None:
+        # All that is left is well formed, and fits together; the certificate is for what was there.
+        if not block.transactions:
+            return None
+        return structs.replace(block, transactions=(), results=())
 
     def _other_transaction(self, block: Block) -> Block | None:
         # A bit of the last byte: within the payload, so that all of it may still decode.
