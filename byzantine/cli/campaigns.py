@@ -9,7 +9,7 @@ import click
 from byzantine.cli.reporting import progress_bar, report, report_options, save_failures, summarised
 from byzantine.scenario import Scenario
 from byzantine.verdicts import Finding, Result, Verdict
-from tetrarch.cli.output import INTERRUPTED
+from tetrarch.cli.output import INTERRUPTED, end_like_interrupt
 
 if TYPE_CHECKING:
     from byzantine.campaign.kinds import Schedules
@@ -92,6 +92,7 @@ def campaign(
         )
         return f"tetrarch attack campaign --kind {result.name} --first {result.seed} --schedules 1{more}"
 
+    end_like_interrupt()
     began = time.perf_counter()
     results: list[Result] = []
     same: dict[tuple[Finding, ...], tuple[Finding, ...]] = {}
