@@ -12,7 +12,6 @@ all oracles are asked.
 import os
 import shlex
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,12 +63,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--byzantine-seed", type=int, metavar="N", help="the seed of networks and attacks [default: 0]"
     )
     group.addoption(
-        "--byzantine-runner",
-        choices=("simulated", "processes"),
-        default="simulated",
-        help="in the deterministic simulator [default], or on real replica processes",
-    )
-    group.addoption(
         "--byzantine-strict",
         action="store_true",
         help="what is inconclusive fails: an attack that never fired, an oracle that could not look",
@@ -86,8 +79,6 @@ def pytest_configure(config: pytest.Config) -> None:
     seed = config.getoption("byzantine_seed")
     if seed is not None and not 0 <= seed < 2**53:
         raise pytest.UsageError(f"--byzantine-seed: from 0 to {2**53 - 1}, not {seed}")
-    if config.getoption("byzantine_runner") == "processes":
-        _on_processes()
     names = config.getoption("byzantine")
     if names is not None:
         config.stash[chosen_attacks] = _chosen(names)
@@ -126,17 +117,6 @@ def _chosen(names: str) -> list[str]:
     if not chosen:
         raise pytest.UsageError("--byzantine: names no attack; `tetrarch attack list` shows all")
     return [name for name in ATTACKS if name in chosen]
-
-
-def _on_processes() -> "Callable[[Scenario], Session]":
-    """Return what opens a throw-away network of real processes for a test. Raises `UsageError`."""
-    try:
-        opener: Callable[[Scenario], Session] = import_module("byzantine.runners.processes").open_session
-    except (ImportError, AttributeError):
-        raise pytest.UsageError(
-            "--byzantine-runner: tests drive simulated networks only in this version"
-        ) from None
-    return opener
 
 
 # Tests.
@@ -272,8 +252,6 @@ def _opened(config: pytest.Config, scenario: "Scenario") -> "Session":
     from byzantine.oracles.elsewhere import Elsewhere
     from byzantine.simulation.session import Session
 
-    if config.getoption("byzantine_runner") == "processes":
-        return _on_processes()(scenario)
     return Session(scenario, elsewhere=config.stash.setdefault(elsewhere_key, Elsewhere()))
 
 
@@ -317,8 +295,6 @@ def _command(item: pytest.Item, behaviour: str) -> str:
     if config.stash.get(chosen_attacks, None) is not None:
         words.append(f"--byzantine={behaviour if behaviour != HONEST else config.stash[chosen_attacks][0]}")
     words.append(f"--byzantine-seed={_seed(item)}")
-    if config.getoption("byzantine_runner") != "simulated":
-        words.append(f"--byzantine-runner={config.getoption('byzantine_runner')}")
     return shlex.join(words)
 
 

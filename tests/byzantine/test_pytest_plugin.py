@@ -3,13 +3,10 @@
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 # Loaded here, and so not again by every project: the store's library may be loaded once in a process.
-from byzantine.scenario import Scenario
-from byzantine.simulation.session import Session
 
 pytest_plugins = ("pytester",)
 
@@ -287,31 +284,6 @@ def test_what_is_unknown_is_a_usage_error(project: pytest.Pytester, option: str,
     result = run(project, option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([what])
-
-
-def test_networks_of_real_processes_are_refused_where_there_are_none(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "byzantine.runners.processes", None)
-    result = run(project, "--byzantine-runner=processes")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*simulated networks only*"])
-
-
-def test_another_runner_opens_networks_by_the_same_scenario(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = []
-
-    def open_session(scenario: Scenario) -> Session:
-        opened.append(scenario)
-        return Session(scenario)
-
-    runner = ModuleType("byzantine.runners.processes")
-    monkeypatch.setattr(runner, "open_session", open_session, raising=False)
-    monkeypatch.setitem(sys.modules, runner.__name__, runner)
-    run(project, "--byzantine-runner=processes", "--byzantine-seed=5").assert_outcomes(passed=1)
-    assert [(each.application, each.seed) for each in opened] == [("voting:Voting", 5)]
 
 
 def test_a_path_taken_for_a_name_is_told(project: pytest.Pytester) -> None:
