@@ -76,7 +76,7 @@ class FloodAttestations(CheckpointLie):
     """Attests heights far in the future without end: ever higher ones, lower ones again, and some at which
     there are no checkpoints."""
 
-    speaks_every_ms = 30
+    speaks_every_ms = 100
 
     def __init__(self, hand: Hand, lie: Lie) -> None:
         super().__init__(hand, lie)
