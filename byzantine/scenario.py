@@ -145,7 +145,7 @@ class Liar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     lies: Annotated[tuple[Lie, ...], Meta(min_length=1)]
 
 
-LINKS_DO = ("lost", "repeated", "reordered", "cut")
+LINKS_DO = ("lost", "repeated", "reordered", "delayed", "cut")
 """What links do to frames: counted beside behaviours, under these names."""
 
 

@@ -62,6 +62,10 @@ class Uniform:
         return self.low_us + int(chance() * (self.high_us - self.low_us + 1))
 
 
+USUAL: Final = Uniform(200, 2_000)
+"""What links do that nothing was done to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tailed:
     """Like `Uniform`, but doubled with probability `tail`, and again, and again, up to `cap_us`: most frames
@@ -95,7 +99,7 @@ class LinkPolicy:
     does not wait for those sent before it. All others arrive in the order in which they were sent.
     """
 
-    delay: Delay = Uniform(200, 2_000)
+    delay: Delay = USUAL
     loss: float = 0.0
     repeat: float = 0.0
     reorder: float = 0.0

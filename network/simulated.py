@@ -31,7 +31,7 @@ from random import Random
 from typing import NamedTuple
 from zlib import crc32
 
-from network.links import Chance, Constant, Delay, LinkPolicy, Tailed, Uniform
+from network.links import USUAL, Chance, Constant, Delay, LinkPolicy, Tailed, Uniform
 from network.scheduler import (
     MILLISECOND,
     SECOND,
@@ -119,6 +119,8 @@ class Traffic:
     repeated: int = 0
     reordered: int = 0
     """To arrive before an earlier one of the same link."""
+    delayed: int = 0
+    """To arrive later than any frame of a usual link does (`network.links.USUAL`)."""
     delivered: int = 0
     lost: int = 0
     cut: int = 0
@@ -265,6 +267,8 @@ class SimulatedNetwork:
             arrival = link.last_us = max(arrival, link.last_us)
         elif arrival < link.last_us:
             self.traffic.reordered += 1
+        if arrival > scheduler.now_us + USUAL.high_us:
+            self.traffic.delayed += 1
         scheduler.at(arrival, self._arrive, link, link.receiver.life, source, destination, number, frame)
 
     def _arrive(

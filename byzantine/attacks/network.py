@@ -74,7 +74,8 @@ def reordering_links(n: int, seed: int) -> Scenario:
 def slow_links(n: int, seed: int) -> Scenario:
     """Views may change."""
     links = Links(low_us=20_000, high_us=100_000, tail=0.1)
-    return staged("slow-links", n, seed, links=links, expect=Expect(no_evidence=True, live_within_ms=6_000))
+    expect = Expect(no_evidence=True, live_within_ms=6_000, fired=("delayed",))
+    return staged("slow-links", n, seed, links=links, expect=expect)
 
 
 @attack(
@@ -89,7 +90,7 @@ def slow_links(n: int, seed: int) -> Scenario:
 def everything_at_once(n: int, seed: int) -> Scenario:
     """Views may change. It lasts long enough for each to be seen also where a fault breaks a connection."""
     links = Links(low_us=1_000, high_us=40_000, tail=0.05, loss=0.2, repeat=0.5, reorder=0.5)
-    fired = ("lost", "repeated", "reordered")
+    fired = ("lost", "repeated", "reordered", "delayed")
     expect = Expect(no_evidence=True, live_within_ms=6_000, fired=fired)
     steps = work(seed, rounds=30)
     return staged("everything-at-once", n, seed, links=links, steps=steps, expect=expect, heal_at_ms=2_500)

@@ -20,15 +20,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from byzantine.runners.stream_faults import RESET, StreamFaults, changed
 from byzantine.scenario import Links
 from network.address import Address
+from network.links import USUAL
 
 LOOPBACK = "127.0.0.1"
 
-UNDELAYED_US = 2_000
+UNDELAYED_US = USUAL.high_us
 """Links whose delays end here are not delayed further: two processes and a proxy take as long."""
 
 LONGEST_TAIL = 40
@@ -37,6 +38,16 @@ LONGEST_TAIL = 40
 CHUNK_BYTES = 64 * 1024
 CHUNKS_HELD = 64
 """What is read ahead of a delayed or cut link; then its sender has to wait, as with a real one."""
+
+
+class _Piece(NamedTuple):
+    """A piece of a stream on its way."""
+
+    due: float
+    """When it arrives, s, monotonic."""
+    late: bool
+    """Whether that is later than on any usual link."""
+    data: bytes
 
 
 class MemberLinks(Protocol):
@@ -101,13 +112,15 @@ class ProxiedLinks:
         self.faults = StreamFaults(policy, seed, slowdown)
         self.held = 0
         """How often something had to wait for a cut link."""
+        self.delayed = 0
+        """How often something had to wait longer than on any usual link."""
         self.ports: dict[tuple[int, int], int] = {}
         """Where a seat finds a higher member, by both."""
 
     @property
     def done(self) -> Counter[str]:
         """What was done to links, and how often (`byzantine.scenario.LINKS_DO`)."""
-        return self.faults.done + Counter({"cut": self.held})
+        return self.faults.done + Counter({"cut": self.held, "delayed": self.delayed})
 
     async def start(self) -> None:
         """Listen. Raises `OSError`."""
@@ -231,15 +244,16 @@ class ProxiedLinks:
     ) -> bool:
         """Carry one direction: what is read now is written when its delay is over and the link open. Returns
         whether the connection is to be reset."""
-        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS_HELD)
+        under_way: asyncio.Queue[_Piece] = asyncio.Queue(CHUNKS_HELD)
         reading = asyncio.create_task(self._read(reader, under_way))
         try:
             with suppress(OSError):
                 while True:
-                    due, data = await under_way.get()
+                    due, late, data = await under_way.get()
                     delay = due - asyncio.get_running_loop().time()
                     if delay > 0:
                         await asyncio.sleep(delay)
+                    self.delayed += late
                     self.held += not self._open[source, target].is_set()
                     await self._open[source, target].wait()
                     if not data or writer.is_closing():
@@ -253,10 +267,9 @@ class ProxiedLinks:
             reading.cancel()
         return False
 
-    async def _read(
-        self, reader: asyncio.StreamReader, under_way: asyncio.Queue[tuple[float, bytes]]
-    ) -> None:
+    async def _read(self, reader: asyncio.StreamReader, under_way: asyncio.Queue[_Piece]) -> None:
         loop = asyncio.get_running_loop()
+        usual_s = UNDELAYED_US * self._slowdown / 1_000_000
         due, data = 0.0, b"-"
         while data:
             try:
@@ -265,8 +278,9 @@ class ProxiedLinks:
                 data = b""
             # Never before what was sent earlier: it is one stream.
             delay_s = delay_us(self._policy, self._random) * self._slowdown / 1_000_000
-            due = max(due, loop.time() + delay_s)
-            await under_way.put((due, data))
+            now = loop.time()
+            due = max(due, now + delay_s)
+            await under_way.put(_Piece(due, bool(data) and due > now + usual_s, data))
 
 
 def delay_us(policy: Links, random: Random) -> float:

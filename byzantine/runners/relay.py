@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from byzantine.liars.adversary import Carried
 from byzantine.runners.clock import RunClock
-from byzantine.runners.links import LOOPBACK, delay_us
+from byzantine.runners.links import LOOPBACK, UNDELAYED_US, delay_us
 from byzantine.scenario import Links
 from crypto.tls import client_context, server_context
 from network.address import Address
@@ -70,7 +70,7 @@ class FrameRelay:
         self._peers, self._policy, self._clock = peers, policy, clock
         self._random = Random(f"relay {seed}")
         self._cut: set[tuple[int, int]] = set()
-        self._lost = 0
+        self._lost = self._delayed = 0
         self._servers: list[asyncio.Server] = []
         self._crossings: set[_Crossing] = set()
         self._beat: asyncio.TimerHandle | None = None
@@ -80,7 +80,7 @@ class FrameRelay:
     @property
     def done(self) -> Counter[str]:
         """What was done to links, and how often."""
-        return +Counter({"cut": self._lost})
+        return +Counter({"cut": self._lost, "delayed": self._delayed})
 
     async def start(self) -> None:
         """Listen. Raises `OSError`."""
@@ -124,7 +124,9 @@ class FrameRelay:
             if (source, to) in self._cut:
                 self._lost += 1
                 continue
-            delay_ms = each.delay_ms + delay_us(self._policy, self._random) / 1000
+            link_us = delay_us(self._policy, self._random)
+            self._delayed += link_us > UNDELAYED_US
+            delay_ms = each.delay_ms + link_us / 1000
             if delay_ms:
                 self._clock.after(delay_ms, partial(self._tell, said, to, each.frame))
             else:

@@ -73,6 +73,7 @@ def test_a_cut_direction_holds_what_is_sent_and_the_other_carries() -> None:
             assert links.held == 1
             links.mend()
             await member.until(b"onetwo")
+            assert links.done == {"cut": 1}
             writer.close()
 
     asyncio.run(story())
@@ -89,6 +90,7 @@ def test_delays_keep_the_order_of_a_stream() -> None:
                 sent += bytes([number])
                 await asyncio.sleep(0)
             await member.until(sent)
+            assert 1 <= links.delayed <= 20
             writer.close()
 
     asyncio.run(story())

@@ -86,6 +86,10 @@ def test_what_is_sent_over_a_cut_link_is_lost() -> None:
             await nodes[1].seen.until_frames(1)
             assert nodes[1].seen.received(0) == [b"second"]
             assert relay.done == {"cut": 1}
+            relay.set_policy(Links(low_us=2_001, high_us=3_000))
+            nodes[0].mesh.send(MemberId(1), b"late")
+            await nodes[1].seen.until_frames(2)
+            assert relay.done == {"cut": 1, "delayed": 1}
 
     asyncio.run(story())
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from network.links import USUAL
 from network.simulated import (
     MILLISECOND,
     SECOND,
@@ -213,6 +214,18 @@ def test_frames_are_repeated_as_often_as_the_policy_says() -> None:
     network.scheduler.run_for(SECOND)
     assert 2_800 < network.traffic.repeated < 3_200
     assert len(got[1]) == 10_000 + network.traffic.repeated
+
+
+def test_frames_are_delayed_that_take_longer_than_on_any_usual_link() -> None:
+    network, _ = network_of(3, LinkPolicy(USUAL, repeat=0.1))
+    network.set_policy(LinkPolicy(Constant(USUAL.high_us + 1)), source=2)
+    for _ in range(100):
+        network.send(0, 1, b"usual")
+        network.scheduler.run_for(USUAL.high_us)
+    assert network.traffic.delayed == 0
+    for _ in range(3):
+        network.send(2, 1, b"late")
+    assert network.traffic.delayed == 3
 
 
 def test_what_happens_on_one_link_changes_nothing_on_another() -> None:
