@@ -10,7 +10,7 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,11 @@ class LyingNetwork:
     def __init__(self, network: Network, hand: Hand, surroundings: ProcessSurroundings) -> None:
         self._network, self._hand, self._surroundings = network, hand, surroundings
         surroundings.network = network
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often something was wrong with connections."""
+        return self._network.counts
 
     async def start(self) -> None:
         """Listen and connect, and begin to speak when time begins."""

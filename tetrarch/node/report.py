@@ -1,5 +1,7 @@
 """What a replica says of itself: the answer to AskStatus, and the events that belong in a log."""
 
+from collections.abc import Callable, Mapping
+
 from consensus.contract import Engine, Now, Status
 from crypto.batch import Millis
 from crypto.roster import MemberId
@@ -7,7 +9,7 @@ from ledger.genesis import Genesis
 from ledger.ledger import Ledger
 from tetrarch.node.catch_up import CatchUp
 from tetrarch.node.effects import Counters, Effects, Level
-from tetrarch.wire import StatusReply
+from tetrarch.wire import MAX_COUNTERS, StatusReply
 
 WATCH_MS = 100
 """How often to look for changes: what a log needs, and no cost per block."""
@@ -38,6 +40,8 @@ class Reporter:
         self.peers = [number == member for number in range(len(genesis.members))]
         self.resident_bytes = 0
         """Set by the shell, which may ask the operating system."""
+        self.connections: Callable[[], Mapping[str, int]] = dict
+        """How often something was wrong with connections, by reason: set by the shell, which has them."""
 
     @property
     def halted(self) -> str | None:
@@ -77,10 +81,15 @@ class Reporter:
             halted=status.halted or "",
             role=self.role(status),
             peers=tuple(self.peers),
-            ignored=tuple(sorted((*status.ignored, *self._counters.all()))),
+            ignored=self.ignored(status),
             resident_bytes=self.resident_bytes,
             uptime_ms=max(0, now.monotonic - self.started_at),
         )
+
+    def ignored(self, status: Status) -> tuple[tuple[str, int], ...]:
+        """Return how often anything was dropped or refused, by reason: messages, frames, connections."""
+        counted = (*status.ignored, *self._counters.all(), *self.connections().items())
+        return tuple(sorted(counted)[:MAX_COUNTERS])
 
     def watch(self, monotonic: Millis, effects: Effects) -> None:
         """Note in `effects` what changed since the last look: view, leader, checkpoint, halt."""

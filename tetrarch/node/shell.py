@@ -114,6 +114,7 @@ class Node:
         self._log = log
         self._clock = clock
         self._network = open_network(self)
+        heart.reporter.connections = lambda: self._network.counts
         self._order = GroupSync()
         self._syncer = ThreadPoolExecutor(1, "sync")
         self._checking = (
@@ -337,6 +338,7 @@ class Node:
         verified = self._heart.verified
         counted = (
             *self._heart.counters.all(),
+            *self._network.counts.items(),
             ("signatures of members verified", verified.misses),
             ("signatures of members known", verified.hits),
         )

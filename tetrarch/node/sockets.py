@@ -1,13 +1,17 @@
 """The seam between the shell and the network: what the shell needs of sockets, and the real ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from crypto.roster import MemberId
 from crypto.tls import client_context, server_context, server_context_anonymous
+from network.bounds import Ending
 from network.tcp import Address, ClientListener, PeerMesh, Report
 from tetrarch.node.effects import ConnectionId
 from tetrarch.node.settings import NodeSettings
+
+OF_ITSELF = frozenset({str(Ending.ASKED), str(Ending.PEER)})
+"""How connections end with which nothing is wrong: no more is said of them."""
 
 
 class Handler(Protocol):
@@ -34,6 +38,10 @@ class Handler(Protocol):
 
 class Network(Protocol):
     """What the shell needs of a network. Sending never blocks and never raises: who is gone gets nothing."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often something was wrong with connections, by whose they were and reason."""
 
     async def start(self) -> None:
         """Listen and connect. Raises `OSError`."""
@@ -90,6 +98,16 @@ class Sockets:
     def client_address(self) -> Address:
         """Where clients connect to."""
         return self._listener.address
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often connections were refused, ended or not made, by whose they were and reason."""
+        return {
+            f"{whose} connection: {reason}": times
+            for whose, counts in (("client", self._listener.counts), ("member", self._mesh.counts))
+            for reason, times in counts.items()
+            if reason not in OF_ITSELF
+        }
 
     async def start(self) -> None:
         """Listen and begin to dial. Raises `ListenError`."""

@@ -35,6 +35,7 @@ class Loopback:
         self.closed_clients: asyncio.Queue[ConnectionId] = asyncio.Queue()
         self.running = asyncio.Event()
         self.closed = False
+        self.counts: dict[str, int] = {}
 
     async def start(self) -> None:
         self.running.set()

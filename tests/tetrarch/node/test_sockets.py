@@ -161,6 +161,33 @@ async def submit(genesis: Genesis, clients: list[Client], first: int, count: int
     return [await client.blocks_with(count) for client in clients]
 
 
+def test_a_replica_tells_of_connections_that_came_to_nothing(tmp_path: Path) -> None:
+    settings = make_network(tmp_path)[0]
+
+    async def story() -> None:
+        replica = Running(settings)
+        await replica.node.started.wait()
+        client = await Client().connect(settings)
+        for address in (settings.client_listen, settings.peer_listen):
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            writer.write(b"no hello of TLS")
+            while await reader.read(100):
+                pass
+            writer.close()
+        other = (await Client().connect(settings)).connection
+        other.close()
+        await other.wait_closed()
+        counted = dict((await client.status()).ignored)
+        assert counted["client connection: handshake_failed"] == 1
+        assert counted["member connection: handshake_failed"] == 1
+        assert not any("closed_by" in reason for reason in counted)
+        client.connection.close()
+        await replica.stop()
+
+    asyncio.run(asyncio.wait_for(story(), DEADLINE_S))
+    assert '"client connection: handshake_failed": 1' in (tmp_path / "replica-0" / "log").read_text()
+
+
 def test_four_replicas_agree_over_tls_lose_one_and_take_it_back(tmp_path: Path) -> None:
     networks = make_network(tmp_path)
     genesis = networks[0].genesis
