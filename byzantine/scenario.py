@@ -187,6 +187,8 @@ class Tunes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     """Requests that may wait for their execution."""
     client_share: Annotated[int, Meta(ge=1, le=100_000)] = 8_000
     """Transactions of one client that may wait for their check."""
+    client_patience_ms: Annotated[int, Meta(ge=1, le=100_000)] = 20_000
+    """How long a client may take for a frame that it has begun, and leave answers unread."""
 
 
 class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -7,7 +7,7 @@ frames mean, and who a client is: clients show no certificate, their transaction
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NewType, Protocol
 
 from network.acceptor import AcceptLimits, Acceptor
@@ -66,6 +66,11 @@ class ListenerLimits:
     """A client that in so long does not take what one write may leave in the transport (256 KiB) while more
     waits for it is disconnected."""
     accept: AcceptLimits = field(default_factory=AcceptLimits)
+
+    def with_patience(self, milliseconds: int) -> "ListenerLimits":
+        """Return these limits with so much time for a frame and for reading, and no more for a handshake."""
+        handshake_ms = min(self.handshake_ms, milliseconds)
+        return replace(self, handshake_ms=handshake_ms, frame_ms=milliseconds, stalled_ms=milliseconds)
 
 
 class _Client:

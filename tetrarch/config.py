@@ -22,6 +22,7 @@ from crypto.tls import MAX_CERTIFICATE_BYTES, TlsError, certificate_der, fingerp
 from ledger.jsonfile import FileFault, read_bounded
 from network.address import Address
 from network.errors import AddressError
+from network.tcp import ListenerLimits
 from pbft import Tuning
 from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import load_genesis
@@ -68,6 +69,9 @@ class _TuningText(Struct, frozen=True, forbid_unknown_fields=True):
     """Transactions that may wait for their execution."""
     client_share: Annotated[int, Meta(ge=1, le=1_000_000)] = NodeLimits().coming_per_connection
     """Transactions of one client's connection that may wait for the check of their signatures."""
+    client_patience_ms: _Millis = ListenerLimits().stalled_ms
+    """How long a client may take for a frame that it has begun, and leave unread what waits for it; for its
+    handshake no longer than that either."""
     checking_processes: Annotated[int, Meta(ge=0, le=MAX_CHECKING_PROCESSES)] = 0
 
 
@@ -130,6 +134,7 @@ class _Loader:
                 pool=PoolLimits(max_requests=tuning.pool),
             ),
             limits=NodeLimits(coming_per_connection=tuning.client_share),
+            listener=ListenerLimits().with_patience(tuning.client_patience_ms),
             checking_processes=tuning.checking_processes,
             marked=text.restored_from_backup,
             log=None if text.log is None else self._beside(text.log),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from network.address import Address
+from network.tcp import ListenerLimits
 from tetrarch.config import load_node, read_password
 from tetrarch.errors import ConfigurationError
 from tetrarch.network_setup import Host, NetworkPlan, make_network
@@ -52,10 +53,20 @@ def test_the_file_may_be_named_instead_of_its_directory(net: Path) -> None:
 
 def test_what_may_wait_of_clients_can_be_tuned(net: Path) -> None:
     file = net / "replica-0" / "node.toml"
-    file.write_text(f"{file.read_text()}\n[tuning]\npool = 70\nclient_share = 30\n")
+    file.write_text(
+        f"{file.read_text()}\n[tuning]\npool = 70\nclient_share = 30\nclient_patience_ms = 6000\n"
+    )
     settings = load_node(file)
     assert settings.tuning.pool.max_requests == 70
     assert settings.limits.coming_per_connection == 30
+    listener = settings.listener
+    assert (listener.frame_ms, listener.stalled_ms, listener.handshake_ms) == (6_000, 6_000, 5_000)
+    file.write_text(file.read_text().replace("6000", "4000"))
+    assert load_node(file).listener.handshake_ms == 4_000
+
+
+def test_clients_have_their_usual_time_where_nothing_is_tuned(net: Path) -> None:
+    assert load_node(net / "replica-0").listener == ListenerLimits()
 
 
 @pytest.mark.parametrize(
@@ -81,6 +92,7 @@ def test_what_may_wait_of_clients_can_be_tuned(net: Path) -> None:
         ("restored_from_backup = false", "[tuning]\nchecking_processes = 65", "tuning.checking_processes"),
         ("restored_from_backup = false", "[tuning]\npool = 0", "tuning.pool"),
         ("restored_from_backup = false", "[tuning]\nclient_share = 0", "tuning.client_share"),
+        ("restored_from_backup = false", "[tuning]\nclient_patience_ms = 0", "tuning.client_patience_ms"),
         ("restored_from_backup = false", "[tuning]\nrequest_timeout_ms = 2.5", "tuning.request_timeout_ms"),
     ],
 )
