@@ -1,14 +1,10 @@
-"""Attacks of the network, on form, on signatures and on resources (catalogue 57 and 59 to 63, 68).
-
-Slow readers and half-open connections (of entry 63) exist in real processes only: a simulated link has no
-buffers.
-"""
+"""Attacks of the network, on form, on signatures and on resources (catalogue 57 and 59 to 63, 68)."""
 
 from random import Random
 
 from byzantine.attacks.attack import attack
 from byzantine.attacks.stage import backup, liar, lie, staged, work
-from byzantine.scenario import Cut, Expect, Links, Mend, Scenario, Step, Submit
+from byzantine.scenario import Cut, Expect, Links, Mend, Scenario, Step, Submit, Tunes
 
 GROUP = "network"
 DATAGRAMS = "Castro and Liskov 1999, 2"
@@ -335,6 +331,55 @@ def bad_signature_flood(n: int, seed: int) -> Scenario:
     expect = Expect(view="kept", no_evidence=True, live_within_ms=1_000, refused=refused)
     lies = lie("bad-signature-flood", times=2)
     return staged("bad-signature-flood", n, seed, liar(backup(n, seed), lies), expect=expect)
+
+
+@attack(
+    "slow-reader",
+    63,
+    GROUP,
+    does="A client asks for whole blocks again and again, or now and then, and never reads what is answered.",
+    attacks="R, L",
+    rule="What waits for one client is bounded in bytes, and in time: then its connection ends.",
+    source="design; Slow Read, 2012",
+)
+def slow_reader(n: int, seed: int) -> Scenario:
+    """Who asks for much is ended for what waits, who asks for less for how long it waits."""
+    refused = ("client connection: backlog_full", "client connection: reader_slow")
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, refused=refused)
+    return _patiently("slow-reader", n, seed, expect, heal_at_ms=4_000)
+
+
+@attack(
+    "half-open",
+    63,
+    GROUP,
+    does="A client leaves connections half open: before TLS, in the middle of its handshake, or after it with half"
+    " a frame.",
+    attacks="R, L",
+    rule="A handshake, and a frame that has begun, have their time; so many handshakes may be under way.",
+    source="design; Slowloris, 2009",
+)
+def half_open(n: int, seed: int) -> Scenario:
+    """All are ended, and opened again."""
+    refused = ("client connection: handshake_slow", "client connection: frame_slow")
+    expect = Expect(view="kept", no_evidence=True, live_within_ms=2_000, refused=refused)
+    return _patiently("half-open", n, seed, expect, heal_at_ms=2_500)
+
+
+def _patiently(name: str, n: int, seed: int, expect: Expect, heal_at_ms: int) -> Scenario:
+    """Honest clients are at work for as long as it lasts. Members wait for clients a second, not twenty."""
+    tuning = Tunes(batch_target=2, request_timeout_ms=400, client_patience_ms=1_000)
+    steps = work(seed, rounds=heal_at_ms // 60 - 1)
+    return staged(
+        name,
+        n,
+        seed,
+        steps=steps,
+        hostile_clients=(lie(name),),
+        expect=expect,
+        tuning=tuning,
+        heal_at_ms=heal_at_ms,
+    )
 
 
 @attack(

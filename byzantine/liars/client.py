@@ -6,6 +6,7 @@ runner runs them.
 """
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import ClassVar, Protocol, TypeVar
 
 from msgspec.json import Encoder
@@ -36,8 +37,30 @@ KEYS_EACH = 10_000
 _json = Encoder(order="sorted")
 
 
+class Stage(Enum):
+    """How far a connection comes that is left half open or unread."""
+
+    CONNECTED = "before its handshake"
+    GREETED = "in the middle of its handshake, the member having answered"
+    OPEN = "after its handshake"
+
+
+class Unread(Protocol):
+    """A connection on which nothing is read any more."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is known to have ended."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Send further bytes of its stream, if it has come to its stage and is still there."""
+        ...
+
+
 class Connections(Surroundings, Protocol):
-    """What a runner gives a hostile client: a connection to every member, and keys of its own."""
+    """What a runner gives a hostile client: a connection to every member, others to leave unread, and keys of
+    its own."""
 
     @property
     def genesis(self) -> Genesis:
@@ -58,6 +81,12 @@ class Connections(Surroundings, Protocol):
 
     def send(self, member: int, frame: bytes) -> None:
         """Send bytes to a member, well-formed or not."""
+        ...
+
+    def leave(self, member: int, stage: Stage, data: bytes, reached: Callable[[], object]) -> Unread:
+        """Open another connection to a member, take it to a stage, and leave it there: nothing is read from
+        then on, and no handshake ended. At `Stage.OPEN`, `data` is sent, bytes of its stream: frames or parts
+        of frames. `reached` is called when all that has happened."""
         ...
 
     def declare(self, raw: bytes) -> None:

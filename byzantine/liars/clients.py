@@ -4,9 +4,10 @@ What lives here: behaviours of hostile clients. What must not be known here: net
 (`byzantine.attacks`).
 """
 
+from collections import Counter
 from typing import ClassVar
 
-from byzantine.liars.client import TAG, ClientBehaviour, Connections, client_behaviour
+from byzantine.liars.client import TAG, ClientBehaviour, Connections, Stage, Unread, client_behaviour
 from byzantine.liars.encodings import bombs, odd_forms
 from byzantine.liars.parameters import Parameters
 from byzantine.liars.signing import (
@@ -20,10 +21,12 @@ from byzantine.liars.signing import (
     sign_for_mixed,
 )
 from byzantine.scenario import Lie
+from crypto.attestation import Height
 from crypto.batch import MAX_MILLIS
 from crypto.codec import encode
 from crypto.digest import digest
-from tetrarch.wire import MAX_CLIENT_FRAME_BYTES, AskStatus, Submit, pack
+from network.framing import frame as framed
+from tetrarch.wire import MAX_CLIENT_FRAME_BYTES, AskBlocks, AskStatus, Submit, pack
 
 
 @client_behaviour("same-nonce")
@@ -239,3 +242,90 @@ class ClientBombs(ClientBehaviour):
         for kind in range(1, 9):
             for bomb in bombs():
                 self.send(bytes((kind,)) + bomb, (self.one_member(),))
+
+
+class _Leaving(ClientBehaviour):
+    """Leaves connections of its own as they are, and opens others when members have ended those."""
+
+    def __init__(self, client: Connections, lie: Lie, seed: str) -> None:
+        super().__init__(client, lie, seed)
+        self._left: dict[tuple[int, int], Unread] = {}
+        """The last one by member, and by which of the connections to it."""
+        self._begun: Counter[tuple[int, int]] = Counter()
+
+    def leave(self, member: int, which: int, stage: Stage, data: bytes, most: int | None = None) -> None:
+        """See to it that a connection is left at a stage, `data` having been sent over it. One that stands is
+        sent nothing; `most`: how many are opened one after another."""
+        left, begun = self._left.get((member, which)), self._begun
+        if left is not None and not left.gone:
+            return
+        used_up = self.lie.times is not None and begun.total() >= self.lie.times
+        if not used_up and (most is None or begun[member, which] < most):
+            begun[member, which] += 1
+            self._left[member, which] = self.client.leave(member, stage, data, self.fire)
+
+
+@client_behaviour("half-open")
+class HalfOpen(_Leaving):
+    """Keeps `connections` open to each member, and leaves each at another stage for good: before its
+    handshake, in the middle of it, or after it with half a frame."""
+
+    parameters: ClassVar[Parameters] = {"connections": 12}
+
+    def speak(self) -> None:
+        """Every connection to each member that does not stand."""
+        if not self.may_fire():
+            return
+        stages = tuple(Stage)
+        for which in range(self.number("connections")):
+            for member in self.lie.peers or self.members:
+                half = framed(self.random.randbytes(64))[:34]
+                self.leave(member, which, stages[which % len(stages)], half)
+
+
+@client_behaviour("slow-reader")
+class SlowReader(_Leaving):
+    """Has large transactions ordered. Then it asks each member for whole blocks and its status again and
+    again, over one connection for many at once, over another one for few, and never reads what is
+    answered. When one has been ended it opens another, `connections` of each in all."""
+
+    speaks_every_ms = 300
+    parameters: ClassVar[Parameters] = {
+        "transactions": 60,
+        "bytes": 10_000,
+        "questions": 60,
+        "connections": 2,
+    }
+
+    LOADS = 3
+    """How often it speaks before it asks: by then all that is large is in blocks."""
+    FEW = 2
+    """So few that what waits for it is not too much before it has waited too long."""
+
+    def __init__(self, client: Connections, lie: Lie, seed: str) -> None:
+        super().__init__(client, lie, seed)
+        self._loads = 0
+
+    def speak(self) -> None:
+        """Ask over each connection."""
+        if not self.may_fire():
+            return
+        if self._loads < self.LOADS:
+            self._loads += 1
+            self._load()
+            return
+        for member in self.lie.peers or self.members:
+            for which, questions in enumerate((self.number("questions"), self.FEW)):
+                asked = self._asked(questions)
+                if (member, which) in self._left:
+                    self._left[member, which].send(asked)
+                self.leave(member, which, Stage.OPEN, asked, self.number("connections"))
+
+    def _load(self) -> None:
+        for _ in range(self.number("transactions") // self.LOADS):
+            value = self.random.randbytes(self.number("bytes") // 2).hex()
+            self.submit([self.signed(self.body({"op": "put", "key": "hostile", "value": value}))])
+
+    def _asked(self, questions: int) -> bytes:
+        asked = [AskBlocks(request, Height(1), True) for request in range(questions)]
+        return b"".join(framed(pack(each)) for each in (*asked, AskStatus(questions)))

@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from byzantine.liars import clients  # noqa: F401  # defines their behaviours
-from byzantine.liars.client import key_number, make_client_behaviour
+from byzantine.liars.client import Stage, Unread, key_number, make_client_behaviour
 from byzantine.runners.clock import RunClock
+from byzantine.runners.unread import UnreadConnection
 from byzantine.scenario import Lie
 from byzantine.simulation.signatures import RealSignatures
 from crypto.batch import TxId
@@ -59,7 +60,10 @@ class RealHostileClient:
         self.genesis: Genesis = config.trust.genesis
         self._clock, self._fired, self._sent = clock, fired, sent
         self._keys = RealSignatures()
+        self._endpoints = config.endpoints
         context = client_context_anonymous([each.certificate for each in config.endpoints.values()])
+        self._context = context
+        self._unread: list[UnreadConnection] = []
 
         async def dial(member: MemberId) -> ClientConnection:
             shown = self.genesis.members[member].tls_fingerprint
@@ -79,6 +83,8 @@ class RealHostileClient:
         """End connections."""
         for line in self._lines:
             await line.close()
+        for connection in self._unread:
+            await connection.close()
 
     # What its behaviour is given.
 
@@ -101,6 +107,14 @@ class RealHostileClient:
     def send(self, member: int, frame: bytes) -> None:
         """Send bytes to a member."""
         self._lines[member].send(frame)
+
+    def leave(self, member: int, stage: Stage, data: bytes, reached: Callable[[], object]) -> Unread:
+        """Open another connection to a member, and leave it at a stage."""
+        self._unread = [each for each in self._unread if not each.gone]
+        address = self._endpoints[MemberId(member)].address
+        connection = UnreadConnection(address, self._context, stage, data, reached)
+        self._unread.append(connection)
+        return connection
 
     def declare(self, raw: bytes) -> None:
         """Note a transaction of its own."""

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from byzantine.liars import clients  # noqa: F401  # defines their behaviours
-from byzantine.liars.client import key_number, make_client_behaviour
+from byzantine.liars.client import Stage, Unread, key_number, make_client_behaviour
 from byzantine.scenario import Lie
+from byzantine.simulation.unread import SimulatedUnread
 from crypto.keys import Signer
 from ledger.genesis import Genesis
 from ledger.transaction import transaction_id
@@ -62,6 +63,10 @@ class HostileClient:
     def send(self, member: int, frame: bytes) -> None:
         """Send bytes to a member."""
         self.world.send_from_client(self.endpoint, member, frame)
+
+    def leave(self, member: int, stage: Stage, data: bytes, reached: Callable[[], object]) -> Unread:
+        """Open another connection to a member, and leave it at a stage."""
+        return SimulatedUnread(self.world, member, stage, data, reached)
 
     def declare(self, raw: bytes) -> None:
         """Note a transaction of its own."""

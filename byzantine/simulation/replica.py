@@ -4,6 +4,7 @@ What lives here: what the asyncio shell does in a real process: turns, group syn
 loudly. What must not be known here: what is right or wrong with what the replica does.
 """
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from byzantine.liars.engine import LyingEngine
@@ -56,6 +57,8 @@ class SimulatedReplica:
         """Whether its disk was lost, put back, or damaged at any time."""
         self.accused = False
         """Whether it told of evidence since it started."""
+        self.ended: Counter[str] = Counter()
+        """Clients' connections that its listener has ended in this life, by reason."""
         self._order = GroupSync()
         self._alarm: Timer | None = None
         self._scheduled = False
@@ -79,6 +82,8 @@ class SimulatedReplica:
         try:
             self.heart = self._composed()
             self._order, self._scheduled = GroupSync(), False
+            self.ended = ended = Counter[str]()
+            self.heart.reporter.connections = lambda: ended
             self.heart.start(self.now)
         except Exception as error:  # noqa: BLE001  # whatever a start raises ends a real process as well
             self._stop(error)
@@ -146,11 +151,17 @@ class SimulatedReplica:
             if self.hand is not None:
                 self.hand.on_frame_heard(member, frame)
             heart.peer_frame(member, frame)
+            self._schedule()
         else:
+            self.deliver_client(connection, frame)
+
+    def deliver_client(self, connection: ConnectionId, frame: bytes) -> None:
+        """Take a frame that came over a client's connection."""
+        if self.heart is not None:
             if self.hand is not None:
                 self.hand.on_client_frame(connection, frame)
-            heart.client_frame(connection, frame)
-        self._schedule()
+            self.heart.client_frame(connection, frame)
+            self._schedule()
 
     def _schedule(self, delay_us: int = TURN_US) -> None:
         if not self._scheduled:

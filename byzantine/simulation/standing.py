@@ -27,7 +27,7 @@ def collect(world: "World") -> None:
             _note_standing(world, replica, status)
             if not replica.lost_disk:
                 _note_archive(world, replica, status)
-            for reason, count in (*status.ignored, *replica.heart.counters.all()):
+            for reason, count in replica.heart.reporter.ignored(status):
                 observed.refused[reason] += count
             observed.overfull += [
                 f"replica {replica.member}: {held} {what}, at most {most} are allowed"

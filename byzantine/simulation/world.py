@@ -27,6 +27,7 @@ from byzantine.simulation.signatures import signatures
 from byzantine.simulation.standing import collect
 from byzantine.simulation.steps import do, link_policy
 from byzantine.simulation.surroundings import SimulatedSurroundings
+from byzantine.simulation.unread import SimulatedUnread
 from byzantine.trace import What
 from byzantine.workload import Workload
 from consensus.pool import PoolLimits
@@ -36,6 +37,7 @@ from crypto.digest import Digest
 from crypto.roster import MemberId, Roster
 from ledger.genesis import Genesis
 from ledger.ledger import Ledger
+from network.listener import ListenerLimits
 from network.simulated import (
     MILLISECOND,
     WALL_START_MS,
@@ -115,6 +117,7 @@ class World:
             pool=PoolLimits(max_requests=tunes.pool),
         )
         self.limits = NodeLimits(coming_per_connection=tunes.client_share)
+        self.listener_limits = ListenerLimits().with_patience(tunes.client_patience_ms)
         self.recorder = recorder
         seed = scenario.seed
         self.network = SimulatedNetwork(
@@ -135,6 +138,7 @@ class World:
         self.replicas: list[SimulatedReplica] = [self._make_replica(member) for member in range(self.n)]
         self.connections: dict[Endpoint, ConnectionId] = {}
         self._client_at: dict[ConnectionId, Endpoint] = {}
+        self.unread: dict[ConnectionId, SimulatedUnread] = {}
         self.clients = [self._make_client(number) for number in range(scenario.clients)]
         hostile = enumerate(scenario.hostile_clients)
         self.hostile_clients = [HostileClient(self, number, lie) for number, lie in hostile]
@@ -214,6 +218,9 @@ class World:
 
     def send_client(self, source: Endpoint, connection: ConnectionId, frame: bytes) -> None:
         """Send a frame to a client."""
+        if connection in self.unread:
+            self.unread[connection].answer(frame)
+            return
         if self.recorder is not None:
             self.recorder.about_to_send(frame)
         endpoint = self._client_at.get(connection)

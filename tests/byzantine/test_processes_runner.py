@@ -109,7 +109,11 @@ def test_the_sample_is_of_all_groups() -> None:
     }
 
 
-@pytest.mark.parametrize("name", SAMPLE.values())
+SOCKETS = ("half-open", "slow-reader")
+"""Attacks on what only real connections have: handshakes and buffers."""
+
+
+@pytest.mark.parametrize("name", [*SAMPLE.values(), *SOCKETS])
 def test_an_attack_on_processes_comes_to_the_outcome_that_is_stated_for_it(name: str, tmp_path: Path) -> None:
     scenario = find_attack(name).scenario(4, 1)
     result = run_on_processes(scenario, tmp_path, keep=True)
