@@ -264,6 +264,11 @@ def require_consistent(scenario: Scenario) -> None:
             "expect.safe",
             f"{len(members)} of {scenario.replicas} lie, more than f = {scenario.f}: not promised",
         )
+    if len(members) <= scenario.f and not scenario.expect.safe:
+        raise Contradiction(
+            "expect.safe",
+            f"{len(members)} of {scenario.replicas} lie, no more than f = {scenario.f}: promised",
+        )
     honest = set(range(scenario.replicas)) - set(members)
     for field in ("evidence", "convicted", "halted"):
         accused = getattr(scenario.expect, field)
@@ -276,6 +281,12 @@ def require_consistent(scenario: Scenario) -> None:
     if views is not None and views[0] > views[1]:
         raise Contradiction("expect.views", f"{views[0]} is above {views[1]}")
     _require_lies(scenario)
+
+
+def require_work(scenario: Scenario) -> None:
+    """Raise `Contradiction` where liveness is expected, and the scenario's own clients have no work done."""
+    if not scenario.clients and scenario.expect.live_within_ms is not None:
+        raise Contradiction("clients", "there is nobody by whose work it could be seen that anything goes on")
 
 
 def _require_members(scenario: Scenario) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from byzantine.known import require_known
-from byzantine.scenario import FORMAT, Contradiction, Scenario, require_consistent
+from byzantine.scenario import FORMAT, Contradiction, Scenario, require_consistent, require_work
 
 MAX_SCENARIO_BYTES = 1024 * 1024
 
@@ -44,6 +44,7 @@ def scenario_of(values: Any, path: Path | str) -> Scenario:
     try:
         scenario = msgspec.convert(values, Scenario, strict=True)
         require_consistent(scenario)
+        require_work(scenario)
         require_known(scenario)
     except msgspec.ValidationError as error:
         raise UnusableFile(path, *field_and_reason(error)) from None

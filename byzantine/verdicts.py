@@ -45,6 +45,12 @@ class Finding(Struct, frozen=True):
     """One line; empty for a pass that needs no words."""
 
 
+BROKEN = "broken, as more than f liars can"
+"""How a finding begins of a property that was not promised, and did not hold."""
+
+NOT_EXPECTED = "not expected"
+"""What a finding says of a property that was not asked for."""
+
 SAFETY = (
     "agreement",
     "validity",
@@ -94,13 +100,21 @@ class Result(Struct, frozen=True):
 
     @property
     def safe(self) -> Verdict:
-        """The worst of the findings about safety."""
-        return worst(finding.verdict for finding in self.findings if finding.oracle in SAFETY)
+        """The worst of the findings about safety; fail also where it broke and was not promised."""
+        return worst(
+            Verdict.FAIL if finding.why.startswith(BROKEN) else finding.verdict
+            for finding in self.findings
+            if finding.oracle in SAFETY
+        )
 
     @property
     def live(self) -> Verdict:
-        """What the oracle of liveness found."""
-        return worst(finding.verdict for finding in self.findings if finding.oracle == "liveness")
+        """What the oracle of liveness found; inconclusive where it was not asked."""
+        return worst(
+            Verdict.INCONCLUSIVE if finding.why == NOT_EXPECTED else finding.verdict
+            for finding in self.findings
+            if finding.oracle == "liveness"
+        )
 
     @property
     def failed(self) -> tuple[Finding, ...]:

@@ -3,8 +3,9 @@
 What lives here: the order in which scenarios are tried on a mutant, and the hunt for one. What must not be
 known here: mutants, and what they break.
 
-A mutant is killed by the first run that is no pass where the right code passes. Which scenarios are tried,
-and in which order, is the same for all: nothing here is made to fit one mutant.
+A mutant is killed by the first run that fails where the right code passes; what is inconclusive kills
+nothing. Which scenarios are tried, and in which order, is the same for all: nothing here is made to fit one
+mutant.
 """
 
 import time
@@ -108,7 +109,7 @@ def hunt(mutant: str, patience_s: float = PATIENCE_S) -> Hunted:
                 finding = Finding("repeatability", Verdict.FAIL, "the same scenario gave another trace")
                 result = structs.replace(result, findings=(finding,))
             seconds = time.process_time() - began
-            if result.verdict is not Verdict.PASS:
+            if result.verdict is Verdict.FAIL:
                 return _killed(mutant, broken.rules, result, runs, seconds)
             if seconds > patience_s:
                 break
@@ -121,7 +122,7 @@ def _differs(scenario: Scenario) -> bool:
 
 
 def _killed(mutant: str, rules: tuple[int, ...], result: Result, runs: int, seconds: float) -> Hunted:
-    finding = min(result.failed, key=lambda each: each.verdict is not Verdict.FAIL)
+    finding = next(each for each in result.failed if each.verdict is Verdict.FAIL)
     scenario = f"{result.name} n={result.n} seed={result.seed}"
     return Hunted(mutant, rules, True, runs, seconds, scenario, finding.oracle, finding.why)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from byzantine.runners.results import unfinished
-from byzantine.runners.simulated import SIMULATED, simulate
+from byzantine.runners.simulated import SIMULATED, Simulation
 from byzantine.scenario import Contradiction, Scenario
 from byzantine.simulation.recorder import Recorder
 from byzantine.trace import Event
@@ -21,25 +21,36 @@ LONGEST_CPU_S = 300.0
 by this; no other run is, so that the same seed still gives the same trace."""
 
 
-class Endless(BaseException):
-    """A run took longer than any should. Nothing that a replica does may catch it."""
+AGAIN_S = 5.0
+"""After so long it rings again, should an application have caught it."""
+
+
+class Endless(KeyboardInterrupt):
+    """A run took longer than any should. Of the one kind that nothing of a replica's catches."""
 
 
 def judged(
     scenario: Scenario, recorder: Recorder | None = None, cpu_seconds: float = LONGEST_CPU_S
 ) -> Result:
-    """Simulate and judge. A run that the simulator itself could not finish is inconclusive, and says why."""
+    """Simulate and judge. A run that the simulator itself could not finish is inconclusive, and says why.
+
+    Raises `Contradiction`."""
     try:
-        with _at_most(cpu_seconds):
-            return simulate(scenario, recorder)
-    except Endless:
-        return unfinished(
-            scenario, SIMULATED, f"not finished after {cpu_seconds:.0f} s of a core", cpu_seconds
-        )
+        run = Simulation(scenario, recorder)
     except Contradiction:
         raise
     except Exception as error:  # noqa: BLE001  # a campaign of thousands goes on, and reports this one
         return unfinished(scenario, SIMULATED, f"{type(error).__name__}: {error} ({_where(error)})")
+    too_long = f"not finished after {cpu_seconds:.0f} s of a core"
+    try:
+        with _at_most(cpu_seconds) as alarm:
+            result = run.result()
+    except Endless:
+        return run.broken_off(too_long)
+    except Exception as error:  # noqa: BLE001  # a campaign of thousands goes on, and reports this one
+        return run.broken_off(f"{type(error).__name__}: {error} ({_where(error)})")
+    # Who swallowed the alarm would have its consequences taken for those of a lie.
+    return run.broken_off(too_long) if alarm.rang else result
 
 
 def lost(scenario: Scenario) -> Result:
@@ -47,23 +58,31 @@ def lost(scenario: Scenario) -> Result:
     return unfinished(scenario, SIMULATED, "the process that simulated it was lost, twice")
 
 
-@contextmanager
-def _at_most(cpu_seconds: float) -> Iterator[None]:
-    """Raise `Endless` in a block that takes more of a core; where signals cannot be had, it may."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
+class _Alarm:
+    """Rings again and again once a block takes too long."""
 
-    def ring(_number: int, _frame: FrameType | None) -> None:
+    def __init__(self) -> None:
+        self.rang = False
+
+    def ring(self, _number: int, _frame: FrameType | None) -> None:
+        self.rang = True
         raise Endless
 
-    before = signal.signal(signal.SIGVTALRM, ring)
-    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
+
+@contextmanager
+def _at_most(cpu_seconds: float) -> Iterator[_Alarm]:
+    """Raise `Endless` in a block that takes more of a core; where signals cannot be had, it may."""
+    alarm = _Alarm()
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield alarm
+        return
+    before = signal.signal(signal.SIGPROF, alarm.ring)
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds, max(cpu_seconds, AGAIN_S))
     try:
-        yield
+        yield alarm
     finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def recorded(scenario: Scenario) -> tuple[Result, tuple[Event, ...]]:

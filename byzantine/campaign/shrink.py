@@ -11,7 +11,7 @@ from typing import TypeVar
 from msgspec import Struct, structs
 
 from byzantine.scenario import Contradiction, Liar, Lie, Links, Scenario, Submit, Tunes
-from byzantine.verdicts import Result
+from byzantine.verdicts import SAFETY, Finding, Result, Verdict
 
 T = TypeVar("T")
 
@@ -31,17 +31,23 @@ class Shrunk(Struct, frozen=True):
 
 
 def same_failure(run: Callable[[Scenario], Result], first: Result) -> Fails:
-    """Return a test for failing as `first` did: one of its failed oracles fails again."""
-    oracles = {finding.oracle for finding in first.failed}
+    """Return a test for failing as `first` did: the gravest of its findings is found again."""
+    gravest = min(first.failed, key=_gravity)
 
     def fails(scenario: Scenario) -> bool:
         try:
             result = run(scenario)
         except Contradiction:
             return False
-        return any(finding.oracle in oracles for finding in result.failed)
+        found = [(finding.oracle, finding.verdict) for finding in result.failed]
+        return (gravest.oracle, gravest.verdict) in found
 
     return fails
+
+
+def _gravity(finding: Finding) -> tuple[bool, bool]:
+    """Sorts first what breaks safety, and what failed before what could not be seen."""
+    return finding.verdict is not Verdict.FAIL, finding.oracle not in SAFETY
 
 
 def shrink(scenario: Scenario, fails: Fails, max_runs: int = MAX_RUNS) -> Shrunk:

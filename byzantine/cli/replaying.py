@@ -4,8 +4,10 @@ import time
 from pathlib import Path
 
 import click
+from msgspec import structs
 
 from byzantine.cli.reporting import report, report_options, save_failures, summarised
+from byzantine.verdicts import Finding, Verdict
 from tetrarch.cli.output import Exit, fail, json_option, print_json
 
 file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
@@ -34,7 +36,9 @@ def replay(
     began = time.perf_counter()
     result, events = recorded(kept.scenario)
     if kept.trace and fingerprint(events) != kept.trace:
-        click.echo("the trace is another one than in the file: this is not the same run", err=True)
+        why = "the trace is another one than in the file: this is not the same run"
+        finding = Finding("repeatability", Verdict.INCONCLUSIVE, why)
+        result = structs.replace(result, findings=(*result.findings, finding))
     summary = summarised("simulated", began, [result])
     return report(summary, lambda _result: kept.scenario, html, junit, save, as_json)
 

@@ -61,6 +61,12 @@ class Wires(Surroundings, Protocol):
         ...
 
 
+def require_elsewhere(here: Roster, roster: Roster) -> None:
+    """Guard: raise `ValueError` for a roster of the network's own chain and epoch. Nobody forges there."""
+    if (roster.chain_id, roster.epoch) == (here.chain_id, here.epoch):
+        raise ValueError("what is recorded was said on another chain, or in another epoch")
+
+
 class Carried(NamedTuple):
     """One frame that arrives, how much later than it would have, and as whose where not as its sender's."""
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from byzantine.oracles import accountability, history, ledger, outcome
 from byzantine.oracles.observation import Observation
-from byzantine.verdicts import SAFETY, Finding, Verdict
+from byzantine.verdicts import BROKEN, Finding, Verdict
+from ledger.errors import CorruptStore
 
 Oracle = Callable[[Observation], Finding | None]
 """One question about a run; `None` where it does not apply."""
@@ -28,23 +29,34 @@ ORACLES: tuple[Oracle, ...] = (
     outcome.expected,
 )
 
-BROKEN = "broken, as more than f liars can"
-"""How a finding begins of a property that was not promised, and did not hold."""
+NOT_PROMISED = ("agreement", "durability", "linearizability", "reads")
+"""What may break with more than f liars. Honest members never lie or stop, whoever else does."""
 
 
 def judge(seen: Observation, oracles: Sequence[Oracle] = ORACLES) -> tuple[Finding, ...]:
     """Return what each oracle says, in a fixed order, but for those that do not apply.
 
-    With more than f liars safety is not promised: that it broke is told, and no failure.
+    With more than f liars not all of safety is promised: that it broke is told, and no failure. An oracle
+    that could not look says so, and keeps none of the others from what they found.
     """
-    findings = tuple(finding for oracle in oracles if (finding := oracle(seen)) is not None)
+    findings = tuple(finding for oracle in oracles if (finding := _asked(oracle, seen)) is not None)
     if seen.scenario.expect.safe:
         return findings
     return tuple(_excused(finding) for finding in findings)
 
 
+def _asked(oracle: Oracle, seen: Observation) -> Finding | None:
+    name = getattr(oracle, "__name__", "oracle")
+    try:
+        return oracle(seen)
+    except CorruptStore as error:
+        return Finding(name, Verdict.FAIL, f"an honest store cannot be read: {error}")
+    except Exception as error:  # noqa: BLE001  # whatever it is, this oracle could not look
+        return Finding(name, Verdict.INCONCLUSIVE, f"could not look: {type(error).__name__}: {error}")
+
+
 def _excused(finding: Finding) -> Finding:
-    if finding.oracle not in SAFETY or finding.verdict is not Verdict.FAIL:
+    if finding.oracle not in NOT_PROMISED or finding.verdict is not Verdict.FAIL:
         return finding
     return Finding(finding.oracle, Verdict.PASS, f"{BROKEN}: {finding.why}")
 

@@ -8,7 +8,9 @@ from byzantine.oracles.model import make_model
 from byzantine.oracles.observation import Chain, Observation
 from byzantine.oracles.reexecution import first_difference
 from byzantine.verdicts import Finding, Verdict
-from ledger.block import block_hash
+from crypto import merkle
+from crypto.batch import TxId, batch_digest, transaction_root
+from ledger.block import Block, block_hash, result_leaf
 from ledger.errors import ApplicationError
 from ledger.result import ResultCode, results
 from ledger.transaction import parse_transaction, transaction_id
@@ -74,6 +76,8 @@ def validity(seen: Observation) -> Finding:
             return Finding("validity", Verdict.FAIL, f"block {height}'s time does not grow")
         parent, time = chain.block_hash(height), header.time
         parsed = [parse_transaction(raw, seen.genesis.chain_id, len(raw)) for raw in block.transactions]
+        if (wrong := _uncommitted(seen, block, [each.id for each in parsed])) is not None:
+            return Finding("validity", Verdict.FAIL, f"block {height}'s header names another {wrong}")
         if not all(seen.check([each.check for each in parsed])):
             return Finding("validity", Verdict.FAIL, f"block {height} holds what its sender did not sign")
         for each, result in zip(parsed, block.results, strict=True):
@@ -87,6 +91,18 @@ def validity(seen: Observation) -> Finding:
     if model is None:
         return _executed_anew(seen, chain)
     return Finding("validity", Verdict.PASS)
+
+
+def _uncommitted(seen: Observation, block: Block, ids: list[TxId]) -> str | None:
+    """Return which of the header's commitments is not what the block holds, if any."""
+    header, root = block.header, transaction_root(ids)
+    leaves = [result_leaf(each, result) for each, result in zip(ids, block.results, strict=True)]
+    right = {
+        "transaction root": (header.transaction_root, root),
+        "batch": (header.batch, batch_digest(seen.genesis.chain_id, header.height, header.proposed, root)),
+        "result root": (header.result_root, merkle.root(leaves)),
+    }
+    return next((what for what, (said, computed) in right.items() if said != computed), None)
 
 
 def _executed_anew(seen: Observation, chain: Chain) -> Finding:

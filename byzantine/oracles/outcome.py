@@ -3,7 +3,7 @@ outcome came about.
 """
 
 from byzantine.oracles.observation import Observation
-from byzantine.verdicts import Finding, Verdict
+from byzantine.verdicts import BROKEN, NOT_EXPECTED, Finding, Verdict
 
 
 def conduct(seen: Observation) -> Finding | None:
@@ -20,8 +20,11 @@ def robustness(seen: Observation) -> Finding:
     """No correct replica stops, halts or is marked without a reason of its own; nothing was lost sight of."""
     if seen.stopped:
         return Finding("robustness", Verdict.FAIL, f"a correct replica stopped: {seen.stopped[0]}")
-    if seen.halted:
+    if seen.halted and seen.scenario.expect.safe:
         return Finding("robustness", Verdict.FAIL, seen.halted[0])
+    if seen.halted:
+        # To halt is right where more than f lie, and a replica sees that something was decided twice.
+        return Finding("robustness", Verdict.PASS, f"{BROKEN}: {seen.halted[0]}")
     if seen.lost:
         return Finding("robustness", Verdict.INCONCLUSIVE, seen.lost[0])
     return Finding("robustness", Verdict.PASS)
@@ -38,11 +41,16 @@ def liveness(seen: Observation) -> Finding:
     """Once faults have ended everybody converges within the stated time."""
     limit = seen.scenario.expect.live_within_ms
     if limit is None:
-        return Finding("liveness", Verdict.PASS, "not expected")
+        return Finding("liveness", Verdict.PASS, NOT_EXPECTED)
     if seen.lost:
         return Finding("liveness", Verdict.INCONCLUSIVE, seen.lost[0])
     if seen.recovered_ms is None:
         return Finding("liveness", Verdict.FAIL, f"no convergence within {limit} ms: {seen.unfinished}")
+    denied = [each.outcome for each in seen.operations if each.outcome in ("refused", "expired")]
+    if denied and seen.scenario.clients:
+        # Of a scenario's own clients: all that they ask for is valid, and for longer than any run.
+        what = f"{len(denied)} of {len(seen.operations)} valid operations were {denied[0]} for good"
+        return Finding("liveness", Verdict.FAIL, what)
     return Finding("liveness", Verdict.PASS)
 
 

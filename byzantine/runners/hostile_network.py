@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from byzantine.liars import broker, cutting  # noqa: F401  # define their adversaries
-from byzantine.liars.adversary import Standing
+from byzantine.liars.adversary import Standing, require_elsewhere
 from byzantine.runners.clock import RunClock
 from byzantine.runners.links import MemberLinks, between
 from crypto.errors import CodecError
@@ -124,7 +124,8 @@ class RealWires:
         self._links.mend(self._around(member))
 
     def recorded(self, roster: Roster, member: MemberId, message: Any) -> Envelope:
-        """Return what a member said elsewhere."""
+        """Return what a member said elsewhere. Raises `ValueError` for a roster of this network's."""
+        require_elsewhere(self.roster, roster)
         return kinds.seal(roster, member, self._signers[member], message).envelope
 
     def _around(self, member: int) -> list[tuple[int, int]]:

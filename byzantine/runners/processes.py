@@ -31,7 +31,7 @@ from byzantine.runners.playing import Lost, Play
 from byzantine.runners.results import unfinished
 from byzantine.runners.simulated import result_of
 from byzantine.runners.stores import audited, faults, highest_view, opened_chain, proof_in
-from byzantine.scenario import Scenario, require_consistent
+from byzantine.scenario import Scenario, require_consistent, require_work
 from byzantine.verdicts import Result
 from crypto.keys import InlineChecker
 from ledger.errors import StoreError
@@ -62,6 +62,7 @@ def run_on_processes(
     is left there. Blocks; ends all its processes however it ends itself. Raises `Contradiction`.
     """
     require_consistent(scenario)
+    require_work(scenario)
     require_known(scenario)
     impossible = unplayable(scenario)
     if impossible:

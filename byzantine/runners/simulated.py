@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 from byzantine.oracles import Observation, judge
 from byzantine.oracles.observation import Operation
-from byzantine.scenario import Scenario, require_consistent
+from byzantine.scenario import Scenario, require_consistent, require_work
 from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.replica import block_hash_at
 from byzantine.simulation.standing import in_words
 from byzantine.simulation.world import World
 from byzantine.trace import What
-from byzantine.verdicts import Finding, Result
+from byzantine.verdicts import Finding, Result, Verdict
 from crypto.attestation import Height
 from crypto.digest import Digest
 from ledger.block import Block
@@ -23,6 +23,9 @@ from ledger.ledger import Ledger
 from tetrarch.evidence import convicted
 
 SIMULATED = "simulated"
+
+SEEN_MEANWHILE = ("agreement", "conduct", "robustness")
+"""What is noted while a run goes on, and stands though it came to no end."""
 
 
 class LedgerChain:
@@ -55,17 +58,55 @@ def simulate(scenario: Scenario, recorder: Recorder | None = None) -> Result:
 
     With a recorder its events are the trace of the run.
     """
-    require_consistent(scenario)
-    began = time.perf_counter()
-    world = World(scenario, recorder)
-    world.play()
-    seen = observe(world)
-    findings = judge(seen)
-    if recorder is not None:
-        for finding in findings:
-            if finding.verdict != "pass":
-                world.note(What.FAILED, "network", kind=finding.oracle, note=finding.why)
-    return result_of(seen, findings, SIMULATED, time.perf_counter() - began)
+    return Simulation(scenario, recorder).result()
+
+
+class Simulation:
+    """One run: to its end, or as far as it came."""
+
+    def __init__(self, scenario: Scenario, recorder: Recorder | None = None) -> None:
+        """Raises `Contradiction`."""
+        require_consistent(scenario)
+        require_work(scenario)
+        self._began = time.perf_counter()
+        self._recorder = recorder
+        self._world = World(scenario, recorder)
+
+    def result(self) -> Result:
+        """Run to the end, and judge."""
+        self._world.play()
+        seen = observe(self._world)
+        findings = judge(seen)
+        if self._recorder is not None:
+            for finding in findings:
+                if finding.verdict != "pass":
+                    self._world.note(What.FAILED, "network", kind=finding.oracle, note=finding.why)
+        return self._result_of(seen, findings)
+
+    def broken_off(self, why: str) -> Result:
+        """Return the result of a run that came to no end: inconclusive, but for what was seen to be wrong by
+        then."""
+        observed = self._world.observed
+        seen = Observation(
+            scenario=self._world.scenario,
+            genesis=self._world.genesis,
+            chains={},
+            check=self._world.signatures.check,
+            forks=observed.forks,
+            misconduct=observed.misconduct,
+            stopped=observed.stopped,
+            halted=observed.halted_before,
+            evidence=observed.evidence,
+            fired=observed.fired,
+            highest_view=observed.highest_view,
+        )
+        found = [
+            each for each in judge(seen) if each.verdict is Verdict.FAIL and each.oracle in SEEN_MEANWHILE
+        ]
+        return self._result_of(seen, (*found, Finding("runner", Verdict.INCONCLUSIVE, why)))
+
+    def _result_of(self, seen: Observation, findings: Sequence[Finding]) -> Result:
+        return result_of(seen, findings, SIMULATED, time.perf_counter() - self._began)
 
 
 def observe(world: World) -> Observation:
@@ -94,6 +135,7 @@ def observe(world: World) -> Observation:
         missing=observed.missing,
         level_at_end=observed.level_at_end,
         stopped=observed.stopped,
+        lost=observed.lost,
         halted=observed.halted,
         halted_liars=observed.halted_liars,
         evidence=observed.evidence,

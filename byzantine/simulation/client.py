@@ -233,12 +233,14 @@ class SimulatedClient:
     def _on_attested(self, member: MemberId, envelope: Envelope) -> None:
         said = attested(envelope)
         key = (int(said.height), bytes(said.block_hash))
+        signers = self._attested.setdefault(key, set())
+        signers.add(int(member))
         if self._believed.get(key[0], key[1]) != key[1]:
             self._proven.pop(key, None)
             self._contradicted(key, 1)
+            if len(signers) >= self.world.trust.acceptance:
+                self.world.on_believed_block(*key)
             return
-        signers = self._attested.setdefault(key, set())
-        signers.add(int(member))
         if len(signers) < self.world.trust.acceptance:
             return
         if key[0] not in self._believed:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import structs
 
 from byzantine import scenario as plan
-from byzantine.scenario_file import scenario_of
+from byzantine.scenario_file import field_and_reason
 from byzantine.simulation.steps import do
 from byzantine.simulation.world import World
 
@@ -77,5 +77,12 @@ class Faults:
         self._run(ms)
 
     def _do(self, step: plan.Step) -> None:
-        alone = structs.replace(self._world.scenario, steps=(step,))
-        do(self._world, scenario_of(msgspec.to_builtins(alone), "faults").steps[0])
+        kind = msgspec.to_builtins(step)["do"]
+        try:
+            step = msgspec.convert(msgspec.to_builtins(step), type(step), strict=True)
+            plan.require_consistent(structs.replace(self._world.scenario, steps=(step,)))
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{kind}: {': '.join(field_and_reason(error))}") from None
+        except plan.Contradiction as error:
+            raise ValueError(f"{kind}: {error.field.removeprefix('steps[0].')}: {error.why}") from None
+        do(self._world, step)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from byzantine.liars import broker, cutting  # noqa: F401  # define their adversaries
-from byzantine.liars.adversary import Standing
+from byzantine.liars.adversary import Standing, require_elsewhere
 from crypto.roster import MemberId, Roster
 from crypto.signed import Envelope
 from network.simulated import MILLISECOND
@@ -61,7 +61,8 @@ class SimulatedWires:
         self._each_link(member, self._world.network.mend)
 
     def recorded(self, roster: Roster, member: MemberId, message: Any) -> Envelope:
-        """Return what a member said elsewhere."""
+        """Return what a member said elsewhere. Raises `ValueError` for a roster of this network's."""
+        require_elsewhere(self.roster, roster)
         return kinds.seal(roster, member, self._world.signatures.member(member), message).envelope
 
     def _each_link(self, member: int, change: Callable[..., object]) -> None:

@@ -119,6 +119,7 @@ class SimulatedReplica:
 
     def crash(self, surviving: int = 0) -> None:
         """Lose the process, and what was not synced but for the first `surviving` writes."""
+        self.world.on_crashing(self)
         self.world.network.crash(self.endpoint)
         self.heart, self.accused = None, False
         self.disk.crash(surviving)

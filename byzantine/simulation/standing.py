@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 def collect(world: "World") -> None:
     """Note where everybody stands now, for the oracles."""
     observed = world.observed
-    observed.refused, observed.halted, observed.overfull, observed.missing = Counter(), [], [], []
+    observed.refused, observed.halted = Counter(), [*observed.halted_before]
+    observed.overfull, observed.missing = [], []
     for replica in world.honest:
         if replica.heart is not None:
             status = replica.heart.engine.status()
             observed.highest_view = max(observed.highest_view, status.view)
-            _note_standing(world, replica, status)
+            observed.halted += halts(replica, status)
             if not replica.lost_disk:
                 _note_archive(world, replica, status)
             for reason, count in replica.heart.reporter.ignored(status):
@@ -46,12 +47,15 @@ def collect(world: "World") -> None:
             observed.fired[done] = times
 
 
-def _note_standing(world: "World", replica: "SimulatedReplica", status: Status) -> None:
-    """A replica halts on a full disk, and is marked after it lost its disk: for nothing else."""
+def halts(replica: "SimulatedReplica", status: Status) -> list[str]:
+    """Return what is wrong with how a replica stands: it halts on a full disk, and is marked after it lost
+    its disk, and for nothing else."""
+    found = []
     if status.halted is not None and replica.heart is not None and replica.heart.failure is None:
-        world.observed.halted.append(f"replica {replica.member} halted: {status.halted}")
+        found.append(f"replica {replica.member} halted: {status.halted}")
     if status.marked and not replica.lost_disk:
-        world.observed.halted.append(f"replica {replica.member} was marked, though its disk is whole")
+        found.append(f"replica {replica.member} was marked, though its disk is whole")
+    return found
 
 
 def _note_archive(world: "World", replica: "SimulatedReplica", status: Status) -> None:

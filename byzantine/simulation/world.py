@@ -24,7 +24,7 @@ from byzantine.simulation.hostile_network import SimulatedWires
 from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.replica import SimulatedReplica, block_hash_at
 from byzantine.simulation.signatures import signatures
-from byzantine.simulation.standing import collect
+from byzantine.simulation.standing import collect, halts
 from byzantine.simulation.steps import do, link_policy
 from byzantine.simulation.surroundings import SimulatedSurroundings
 from byzantine.simulation.unread import SimulatedUnread
@@ -89,6 +89,10 @@ class Observed:
         """Liars that had halted at the end, and why."""
         self.overfull: list[str] = []
         """What grew beyond its bound at an honest replica."""
+        self.halted_before: list[str] = []
+        """Honest replicas that had halted without a reason of their own when their processes ended."""
+        self.lost: list[str] = []
+        """What went wrong with the test itself."""
         self.closed_clients = 0
         self.level_at_end: bool | None = None
         """Whether honest replicas stood at one block when faults ended."""
@@ -289,10 +293,18 @@ class World:
                 )
         self.note(What.EXECUTED, replica.endpoint, sequence=int(height), digest=block_hash[:4].hex())
 
+    def on_crashing(self, replica: SimulatedReplica) -> None:
+        """A replica's process is ended: how it stood is seen for the last time."""
+        if replica.honest and replica.heart is not None:
+            self.observed.halted_before += halts(replica, replica.heart.engine.status())
+
     def on_stopped(self, replica: SimulatedReplica, error: BaseException) -> None:
         """A replica stopped by itself."""
         if replica.honest and not replica.disk.damaged:
             self.observed.stopped.append(f"replica {replica.member}: {type(error).__name__}: {error}")
+        elif not replica.honest and not replica.disk.damaged and not replica.disk.full:
+            # What a liar stops by is a fault of the lie: it is not what was to be tested.
+            self.observed.lost.append(f"liar {replica.member} stopped: {type(error).__name__}: {error}")
         self.note(What.CRASHED, replica.endpoint, note=str(error))
 
     def on_client_closed(self, replica: SimulatedReplica) -> None:

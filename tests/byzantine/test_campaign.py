@@ -3,11 +3,14 @@
 import json
 import os
 import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
+from byzantine.attacks.catalogue import find_attack
 from byzantine.campaign.byzzfuzz import byzzfuzz_scenario
 from byzantine.campaign.generator import random_scenario
 from byzantine.campaign.kinds import Schedules
@@ -16,10 +19,15 @@ from byzantine.campaign.replay import as_test, load_replay, replay_of, save_repl
 from byzantine.campaign.runs import judged, recorded
 from byzantine.campaign.shrink import same_failure, shrink
 from byzantine.campaign.twins import divisions, twins_count, twins_scenario
+from byzantine.liars.catalogue import BEHAVIOURS
+from byzantine.oracles import judge
+from byzantine.runners.simulated import observe
 from byzantine.scenario import Crash, Disk, Expect, Scenario, require_consistent
 from byzantine.scenario_file import UnusableFile
+from byzantine.simulation.world import World
 from byzantine.trace import fingerprint
-from byzantine.verdicts import Result, Verdict
+from byzantine.verdicts import Finding, Result, Verdict
+from ledger.applications.kv import KeyValueMap
 from tests.byzantine.runs import short_scenario
 
 SEEDS = range(200)
@@ -194,3 +202,61 @@ def test_the_pytest_file_of_a_failure_fails_as_long_as_it_does(tmp_path: Path) -
     test = next(value for name, value in names.items() if name.startswith("test_"))
     with pytest.raises(AssertionError):
         test()  # type: ignore[operator]
+
+
+def test_an_application_that_catches_the_alarm_does_not_hide_that_a_run_never_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(_self: KeyValueMap, *_arguments: object) -> bytes:
+        until = time.process_time() + 0.3
+        with suppress(BaseException):
+            while time.process_time() < until:
+                pass
+        return b"true"
+
+    monkeypatch.setattr(KeyValueMap, "execute", slow)
+    result = judged(short_scenario(), cpu_seconds=0.2)
+    assert [(each.oracle, each.verdict) for each in result.failed] == [("runner", Verdict.INCONCLUSIVE)]
+
+
+def test_what_was_seen_to_be_wrong_stands_though_the_run_was_broken_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stumbling(world: World) -> None:
+        world.observed.forks.append("block 1: two")
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(World, "play", stumbling)
+    result = judged(short_scenario())
+    assert result.verdict is Verdict.FAIL
+    assert {each.oracle for each in result.failed} == {"agreement", "runner"}
+
+
+def test_a_replica_that_halted_is_remembered_when_its_process_ends() -> None:
+    world = World(short_scenario())
+    replica = world.replicas[2]
+    assert replica.heart is not None
+    replica.heart.engine.halt("without a reason")
+    world.crash(replica)
+    world.revive(replica)
+    world.play()
+    assert any("without a reason" in finding.why for finding in judge(observe(world)))
+
+
+def test_a_liar_that_stumbles_is_no_liar(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumbling(*_arguments: object) -> bool:
+        raise KeyError("a fault of the lie")
+
+    scenario = find_attack("two-commits").scenario(4, 1)
+    monkeypatch.setattr(BEHAVIOURS["two-commits"], "hears", stumbling)
+    assert "a fault of the lie" in next(
+        each.why for each in judged(scenario).failed if each.verdict is Verdict.INCONCLUSIVE
+    )
+
+
+def test_no_smaller_scenario_is_kept_for_a_lesser_failure() -> None:
+    first = judged(failing())
+    grave = Finding("agreement", Verdict.FAIL, "block 3: two")
+    both = structs.replace(first, findings=(*first.findings, grave))
+    assert not same_failure(judged, both)(failing())
+    assert same_failure(lambda _scenario: both, both)(failing())

@@ -13,7 +13,8 @@ from byzantine.verdicts import SAFETY, Finding, Result, Verdict, worst
 from crypto.batch import Millis
 from crypto.codec import encode
 from crypto.digest import Digest
-from ledger.block import Block
+from ledger.block import Block, block_hash
+from ledger.errors import CorruptStore
 from ledger.result import Result as Outcome
 from ledger.result import ResultCode, ok_result, results
 from tests.byzantine.runs import observed
@@ -283,3 +284,54 @@ def test_conduct_is_not_judged_where_nobody_could_listen() -> None:
 def test_results_of_an_honest_run_are_what_the_model_gives_and_not_only_accepted() -> None:
     block = next(iter(observed().chains.values())).block(2)
     assert any(results.decode(result).code is ResultCode.OK for result in block.results)
+
+
+@pytest.mark.parametrize("field", ["transaction_root", "batch", "result_root"])
+def test_validity_fails_for_a_header_that_commits_to_something_else(field: str) -> None:
+    seen = observed()
+
+    def change(block: Block) -> Block:
+        return structs.replace(block, header=structs.replace(block.header, **{field: Digest(bytes(32))}))
+
+    def hashed(chain: Chain) -> bytes:
+        return bytes(block_hash(change(chain.block(chain.height)).header))
+
+    chains = {m: Tampered(each, each.height, change, hashed(each)) for m, each in seen.chains.items()}
+    fails(replace(seen, chains=chains), "validity", "another")
+
+
+def test_liveness_fails_where_valid_operations_are_refused_for_good() -> None:
+    seen = observed()
+    operations = [structs.replace(each) for each in seen.operations]
+    operations[0].outcome = "refused"
+    fails(replace(seen, operations=operations), "liveness", "refused for good")
+
+
+def test_a_store_that_cannot_be_read_fails_and_hides_nothing_else() -> None:
+    seen = observed()
+
+    def rotten(_block: Block) -> Block:
+        raise CorruptStore("a checksum is wrong")
+
+    seen = replace(everywhere(seen, rotten), forks=["block 3: two"], evidence={2: {"lied"}})
+    fails(seen, "validity", "cannot be read")
+    fails(seen, "agreement", "block 3")
+    fails(seen, "accountability", "2")
+
+
+def test_an_oracle_that_stumbles_is_inconclusive() -> None:
+    def stumbling(_seen: Observation) -> Finding:
+        raise ZeroDivisionError
+
+    finding = judge(observed(), (stumbling,))[0]
+    assert (finding.oracle, finding.verdict) == ("stumbling", Verdict.INCONCLUSIVE)
+
+
+def test_with_more_than_f_liars_honest_members_still_neither_stop_nor_lie() -> None:
+    lies = tuple(Liar(member=member, lies=(Lie(behaviour="equivocate"),)) for member in (0, 1))
+    scenario = structs.replace(observed().scenario, liars=lies, expect=Expect(safe=False, fired=()))
+    seen = replace(observed(), scenario=scenario)
+    fails(replace(seen, stopped=["replica 2: KeyError"]), "robustness", "KeyError")
+    fails(replace(seen, misconduct=["member 2 signed two different commits"]), "conduct", "member 2")
+    broken = found(replace(seen, forks=["block 3: two"]), "agreement")
+    assert (broken.verdict, broken.why) == (Verdict.PASS, "broken, as more than f liars can: block 3: two")
