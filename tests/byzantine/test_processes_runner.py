@@ -96,7 +96,7 @@ SAMPLE = {
     "view-change": "mixed-proof",
     "state-transfer": "diverged",
     "replies": "wrong-read",
-    "client": "flood",
+    "client": "one-member-only",
     "network": "everything-at-once",
     "collusion": "more-than-f",
 }
