@@ -11,6 +11,7 @@ from byzantine.campaign.byzzfuzz import byzzfuzz_scenario
 from byzantine.campaign.generator import random_scenario
 from byzantine.campaign.twins import twins_count, twins_scenario
 from byzantine.scenario import Scenario
+from byzantine.verdicts import Result
 
 MIXED = "mixed"
 
@@ -41,6 +42,18 @@ class Schedules:
                 continue
             kind = MIXTURE[number // len(self.sizes) % len(MIXTURE)]
             yield self.again(kind, n, number * TWINS_STRIDE % twins_count(n) if kind == "twins" else number)
+
+    def of(self, result: Result) -> Scenario:
+        """Return the schedule that a result is of."""
+        return self.again(result.name, result.n, result.seed)
+
+    def command(self, result: Result) -> str:
+        """Return the command that runs one schedule again."""
+        words = [f"tetrarch attack campaign --kind {result.name} --first {result.seed} --schedules 1"]
+        words += [f"-n {result.n}"] * (result.n != 4)
+        words += ["--no-liars"] * (not self.liars)
+        words += ["--signatures ed25519"] * (self.signatures == "ed25519")
+        return " ".join(words)
 
     def again(self, kind: str, n: int, seed: int) -> Scenario:
         """Return one schedule."""

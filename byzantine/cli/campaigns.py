@@ -1,6 +1,7 @@
 """`tetrarch attack campaign`: many random schedules on all cores; failures shrunk and kept."""
 
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,49 +74,51 @@ def campaign(
     Failures are kept in the directory that --save names: each as it was found, at once, and the first ones as
     small as they get, at the end. Interrupted, the command reports on what has run so far."""
     from byzantine.campaign.kinds import Schedules
-    from byzantine.campaign.parallel import run_all
-    from byzantine.campaign.runs import judged, lost
 
     if no_liars and kind != "random":
         raise click.UsageError(
             f"--no-liars: in schedules of --kind {kind} somebody always lies; add --kind random"
         )
     made = Schedules(kind, sizes or (4,), not no_liars, signatures)
-
-    def scenario_of(result: Result) -> Scenario:
-        return made.again(result.name, result.n, result.seed)
-
-    def again(result: Result) -> str:
-        size = "" if result.n == 4 else f" -n {result.n}"
-        more = (
-            f"{size}{' --no-liars' if no_liars else ''}{' --signatures ed25519' * (signatures == 'ed25519')}"
-        )
-        return f"tetrarch attack campaign --kind {result.name} --first {result.seed} --schedules 1{more}"
-
     end_like_interrupt()
     began = time.perf_counter()
     results: list[Result] = []
-    same: dict[tuple[Finding, ...], tuple[Finding, ...]] = {}
-    failed, interrupted = 0, False
     with progress_bar(schedules, as_json) as advance:
-        try:
-            for result in run_all(judged, made.take(first, schedules), lost, processes):
-                advance(result)
-                results.append(result.lean(same))
-                if result.verdict is not Verdict.PASS:
-                    failed += 1
-                    if save is not None and failed <= SAVED:
-                        save_failures([result], scenario_of, save)
-        except KeyboardInterrupt:
-            interrupted = True
+        interrupted = _run(made, made.take(first, schedules), processes, save, results, advance)
     summary = summarised("simulated", began, results)
     if interrupted:
         click.echo(f"interrupted after {len(results)} of {schedules} schedules", err=True)
     elif save is not None:
         _save_shrunk(summary.failures[:SHRUNK], made, save)
     drawn = len(summary.failures[:SHRUNK])
-    code = report(summary, scenario_of, html, junit, None, as_json, drawn, again)
+    code = report(summary, made.of, html, junit, None, as_json, drawn, made.command)
     return INTERRUPTED if interrupted else code
+
+
+def _run(
+    made: "Schedules",
+    scenarios: Iterator[Scenario],
+    processes: int | None,
+    save: Path | None,
+    results: list[Result],
+    advance: Callable[[Result], None],
+) -> bool:
+    """Add results as they come, and keep the first failures; returns whether somebody interrupted it."""
+    from byzantine.campaign.parallel import run_all
+    from byzantine.campaign.runs import judged, lost
+
+    same: dict[tuple[Finding, ...], tuple[Finding, ...]] = {}
+    failed = 0
+    try:
+        for result in run_all(judged, scenarios, lost, processes):
+            advance(result)
+            results.append(result.lean(same))
+            failed += result.verdict is not Verdict.PASS
+            if result.verdict is not Verdict.PASS and save is not None and failed <= SAVED:
+                save_failures([result], made.of, save)
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _save_shrunk(failures: tuple[Result, ...], made: "Schedules", directory: Path) -> None:
@@ -123,6 +126,5 @@ def _save_shrunk(failures: tuple[Result, ...], made: "Schedules", directory: Pat
     from byzantine.campaign.shrink import same_failure, shrink
 
     for result in failures:
-        scenario = made.again(result.name, result.n, result.seed)
-        small = shrink(scenario, same_failure(judged, result)).scenario
+        small = shrink(made.of(result), same_failure(judged, result)).scenario
         save_failures([judged(small)], lambda _result, small=small: small, directory / "shrunk")  # type: ignore[misc]

@@ -9,6 +9,7 @@ import click
 from tetrarch.cli.output import Exit, console, fail, json_option, print_json
 
 if TYPE_CHECKING:
+    from byzantine.campaign.hunting import Hunted
     from byzantine.mutants import Mutant
 
 
@@ -28,7 +29,7 @@ def mutants(
     names: tuple[str, ...], patience: float, processes: int | None, listing: bool, as_json: bool
 ) -> int:
     """Break one rule at a time in every replica, and run the campaign until an oracle notices."""
-    from byzantine.campaign.hunting import Hunted, hunt, lost
+    from byzantine.campaign.hunting import hunt, lost
     from byzantine.campaign.parallel import run_all
     from byzantine.mutants import MUTANTS, MutantError, mutant_named
 
@@ -49,8 +50,11 @@ def mutants(
             said = f"killed by {one.scenario} ({one.oracle})" if one.killed else "SURVIVED"
             line = f"{len(hunted):3}/{len(chosen)} {one.mutant}: {said}, {one.runs} runs, {one.seconds:.1f} s"
             screen.print(line, markup=False)
+    return _report(hunted, time.perf_counter() - began, as_json)
+
+
+def _report(hunted: "list[Hunted]", seconds: float, as_json: bool) -> int:
     survivors = sorted(one.mutant for one in hunted if not one.killed)
-    seconds = time.perf_counter() - began
     if as_json:
         print_json(
             {

@@ -67,10 +67,7 @@ def run(
         *from_files(files, seed, seeds),
         *chosen(names, everything, groups, sizes or (4,), range(seed or 0, (seed or 0) + seeds)),
     ]
-    by_key: dict[tuple[str, int, int], Scenario] = {}
-    for each in scenarios:
-        if by_key.setdefault((each.name, each.replicas, each.seed), each) is not each:
-            fail(Exit.USAGE, f"name: two of these scenarios are called {each.name!r}")
+    by_key = _by_key(scenarios)
     paths = {each.name: path for each, path in files}
 
     def again(result: Result) -> str:
@@ -93,6 +90,15 @@ def run(
         as_json,
         again=again,
     )
+
+
+def _by_key(scenarios: Sequence[Scenario]) -> dict[tuple[str, int, int], Scenario]:
+    """Return scenarios as results name them. Ends the command where two have one name."""
+    found: dict[tuple[str, int, int], Scenario] = {}
+    for each in scenarios:
+        if found.setdefault((each.name, each.replicas, each.seed), each) is not each:
+            fail(Exit.USAGE, f"name: two of these scenarios are called {each.name!r}")
+    return found
 
 
 def _run(scenarios: Sequence[Scenario], runner: str, processes: int | None) -> Iterator[Result]:

@@ -6,7 +6,6 @@ oracles while it happens. What must not be known here: whether any of it is righ
 Everything follows from the scenario: the same one gives the same events in the same order on every machine.
 """
 
-from collections import Counter
 from random import Random
 
 from byzantine import scenario as plan
@@ -21,6 +20,7 @@ from byzantine.simulation.client import SimulatedClient
 from byzantine.simulation.genesis import simulated_genesis
 from byzantine.simulation.hostile_clients import HostileClient
 from byzantine.simulation.hostile_network import SimulatedWires
+from byzantine.simulation.observed import Observed
 from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.replica import SimulatedReplica, block_hash_at
 from byzantine.simulation.signatures import signatures
@@ -33,7 +33,6 @@ from byzantine.workload import Workload
 from consensus.pool import PoolLimits
 from crypto.attestation import Height
 from crypto.batch import Millis, TxId
-from crypto.digest import Digest
 from crypto.roster import MemberId, Roster
 from ledger.genesis import Genesis
 from ledger.ledger import Ledger
@@ -61,45 +60,6 @@ BLAMING = ("evidence",)
 """Events by which a replica says that it holds proof against a member."""
 
 
-class Observed:
-    """What was noted while a world ran, for the oracles to judge."""
-
-    def __init__(self) -> None:
-        self.hashes: dict[int, tuple[Digest, int]] = {}
-        """The block hash at each height, as the first honest replica executed it."""
-        self.forks: list[str] = []
-        """Blocks that honest replicas executed beside another one at the same height."""
-        self.misconduct: list[str] = []
-        """What honest members said that no correct one says."""
-        self.missing: list[str] = []
-        """What the archives of honest replicas lack at the end, though it must outlive the log."""
-        self.stopped: list[str] = []
-        """Honest replicas with whole disks that stopped by themselves."""
-        self.evidence: dict[int, set[str]] = {}
-        """Members against whom honest replicas hold proof, and of what."""
-        self.refused: Counter[str] = Counter()
-        """What honest replicas and clients dropped, by reason; as of the last `collect`."""
-        self.fired: Counter[str] = Counter()
-        self.highest_view = 0
-        self.believed_blocks: dict[int, set[bytes]] = {}
-        """Blocks that a client saw attested by f+1, by height."""
-        self.halted: list[str] = []
-        """Honest replicas that halted, or are marked at the end, without a reason of their own."""
-        self.halted_liars: dict[int, str] = {}
-        """Liars that had halted at the end, and why."""
-        self.overfull: list[str] = []
-        """What grew beyond its bound at an honest replica."""
-        self.halted_before: list[str] = []
-        """Honest replicas that had halted without a reason of their own when their processes ended."""
-        self.lost: list[str] = []
-        """What went wrong with the test itself."""
-        self.closed_clients = 0
-        self.level_at_end: bool | None = None
-        """Whether honest replicas stood at one block when faults ended."""
-        self.healed_us: int | None = None
-        self.converged_us: int | None = None
-
-
 class World:
     """One run of one scenario."""
 
@@ -112,16 +72,9 @@ class World:
         self.trust = TrustRoot.of(self.genesis)
         self.roster: Roster = self.trust.roster
         self.parts = ordering(self.genesis, self.roster)
-        tunes = scenario.tuning
-        self.tuning = Tuning(
-            batch_target=tunes.batch_target,
-            batch_delay_ms=Millis(tunes.batch_delay_ms),
-            pipeline_depth=tunes.pipeline_depth,
-            request_timeout_ms=Millis(tunes.request_timeout_ms),
-            pool=PoolLimits(max_requests=tunes.pool),
-        )
-        self.limits = NodeLimits(coming_per_connection=tunes.client_share)
-        self.listener_limits = ListenerLimits().with_patience(tunes.client_patience_ms)
+        self.tuning = _tuning(scenario.tuning)
+        self.limits = NodeLimits(coming_per_connection=scenario.tuning.client_share)
+        self.listener_limits = ListenerLimits().with_patience(scenario.tuning.client_patience_ms)
         self.recorder = recorder
         seed = scenario.seed
         self.network = SimulatedNetwork(
@@ -150,6 +103,9 @@ class World:
             make_adversary(SimulatedWires(self), lie, f"{seed} {number}")
             for number, lie in enumerate(scenario.hostile_network)
         ]
+        self._begin()
+
+    def _begin(self) -> None:
         for replica in (*self.replicas, *self.twins):
             replica.start()
         for hand in self.hands:
@@ -404,3 +360,13 @@ class World:
                 return False
             heads.add(replica.heart.ledger.head_hash)
         return len(heads) == 1
+
+
+def _tuning(tunes: plan.Tunes) -> Tuning:
+    return Tuning(
+        batch_target=tunes.batch_target,
+        batch_delay_ms=Millis(tunes.batch_delay_ms),
+        pipeline_depth=tunes.pipeline_depth,
+        request_timeout_ms=Millis(tunes.request_timeout_ms),
+        pool=PoolLimits(max_requests=tunes.pool),
+    )

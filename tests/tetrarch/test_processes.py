@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOSPC
@@ -23,9 +24,10 @@ noted = pathlib.Path(sys.argv[-1], {PID_FILE!r})
 while not noted.exists():
     pass
 noted.unlink()
-time.sleep(1)
+while not noted.with_name("may-end").exists():
+    time.sleep(0.01)
 """
-"""Is not found any more some time before it has ended, as a replica that is stopped or killed."""
+"""Is not found any more before it has ended, as a replica that is stopped or killed; ends when it may."""
 
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SLEEP
 
@@ -143,6 +145,15 @@ def lingering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(program))
 
 
+@contextmanager
+def ending_meanwhile(replica: ReplicaProcess) -> Iterator[None]:
+    """Let such a process end once the block has begun to wait for it."""
+    soon = threading.Timer(0.2, (replica.directory / "may-end").touch)
+    soon.start()
+    yield
+    soon.join()
+
+
 @pytest.mark.usefixtures("lingering")
 def test_a_process_that_is_ending_already_is_waited_for_when_all_are_stopped(tmp_path: Path) -> None:
     make_network(tmp_path / "net", NetworkPlan(local_hosts(1), development=True))
@@ -152,7 +163,8 @@ def test_a_process_that_is_ending_already_is_waited_for_when_all_are_stopped(tmp
     while replica.running() is not None:
         pass
     assert not replica.ended()
-    assert network.stop() == {"replica-0": "was not running"}
+    with ending_meanwhile(replica):
+        assert network.stop() == {"replica-0": "was not running"}
     assert replica.ended()
 
 
@@ -163,7 +175,8 @@ def test_a_process_that_is_still_ending_is_waited_for_before_the_next_one_starts
     while replica.running() is not None:
         pass
     assert not replica.ended()
-    replica.start()
+    with ending_meanwhile(replica):
+        replica.start()
     with pytest.raises(ChildProcessError):
         os.waitpid(first.number, os.WNOHANG)
     assert replica.wait(20)
