@@ -25,8 +25,17 @@ from ledger.genesis import Genesis
 
 _LENGTH_BYTES = 8
 
-OTHERWISE = {"TZ": "TST-13", "LC_ALL": "C", "PYTHONDONTWRITEBYTECODE": "1"}
-"""What is different there, beside the seed of `hash` and the working directory."""
+OTHERWISE = {
+    "TZ": "TST-13",
+    "LC_ALL": "C",
+    "HOME": "/nowhere",
+    "USER": "somebody",
+    "LOGNAME": "somebody",
+    "HOSTNAME": "elsewhere",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+"""What is different there, beside the seed of `hash` and the working directory. What the system itself calls
+the machine is the same: only another machine would show that."""
 
 
 class Unavailable(Exception):

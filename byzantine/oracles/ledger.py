@@ -4,31 +4,34 @@ What lives here: what any two honest chains, and each of them alone, must satisf
 computed anew by a model of its own (`model`). What must not be known here: consensus.
 """
 
-from byzantine.oracles.model import make_model
+from collections.abc import Collection, Sequence
+
+from byzantine.oracles.model import Model, make_model
 from byzantine.oracles.observation import Chain, Observation
 from byzantine.oracles.reexecution import first_difference
 from byzantine.verdicts import Finding, Verdict
 from crypto import merkle
 from crypto.batch import TxId, batch_digest, transaction_root
+from crypto.digest import Digest
 from ledger.block import Block, block_hash, result_leaf
 from ledger.errors import ApplicationError
 from ledger.result import ResultCode, results
-from ledger.transaction import parse_transaction, transaction_id
+from ledger.transaction import ParsedTransaction, parse_transaction, transaction_id
 
 
 def agreement(seen: Observation) -> Finding:
     """No two honest replicas ever hold different blocks at one height, and no client is shown another."""
     if seen.forks:
         return Finding("agreement", Verdict.FAIL, seen.forks[0])
-    longest = _longest(seen)
-    if longest is None:
+    best = _longest(seen)
+    if best is None:
         return Finding("agreement", Verdict.INCONCLUSIVE, "no honest chain could be read")
     for member, chain in seen.chains.items():
-        height = _first_difference(chain, longest)
+        height = _first_difference(chain, best)
         if height is not None:
             return Finding("agreement", Verdict.FAIL, f"block {height} at member {member} is another one")
     for height, hashes in seen.believed_blocks.items():
-        if height <= longest.height and hashes != {bytes(longest.block_hash(height))}:
+        if height <= best.height and hashes != {bytes(best.block_hash(height))}:
             return Finding(
                 "agreement", Verdict.FAIL, f"a client was shown another block {height} by f+1 members"
             )
@@ -41,20 +44,20 @@ def _longest(seen: Observation) -> Chain | None:
     return max(seen.chains.values(), key=lambda chain: chain.height, default=None)
 
 
-def _first_difference(chain: Chain, longest: Chain) -> int | None:
+def _first_difference(chain: Chain, best: Chain) -> int | None:
     """Chains are linked: equal hashes at the lower head mean that all below is equal."""
     height = chain.height
-    if height == 0 or chain is longest or chain.block_hash(height) == longest.block_hash(height):
+    if height == 0 or chain is best or chain.block_hash(height) == best.block_hash(height):
         return None
-    while height > 1 and chain.block_hash(height - 1) != longest.block_hash(height - 1):
+    while height > 1 and chain.block_hash(height - 1) != best.block_hash(height - 1):
         height -= 1
     return height
 
 
 def validity(seen: Observation) -> Finding:
     """Every block is linked and its hash right, its time grows, its transactions were sent and signed, and
-    its results are what the application gives, by a model of it or by executing every block anew; and the
-    audit of each store agrees."""
+    its results and its state are what the application gives, by a model of it or by executing every block
+    anew; and the audit of each store agrees."""
     if seen.audit_faults:
         return Finding("validity", Verdict.FAIL, f"the audit of {seen.audit_faults[0]}")
     chain = _longest(seen)
@@ -65,32 +68,48 @@ def validity(seen: Observation) -> Finding:
     parent, time = seen.genesis.first_parent(), 0
     for height in range(1, chain.height + 1):
         block = chain.block(height)
-        header = block.header
-        if (
-            header.height != height
-            or header.parent != parent
-            or block_hash(header) != chain.block_hash(height)
-        ):
-            return Finding("validity", Verdict.FAIL, f"block {height} is not linked to the one below")
-        if header.time <= time or header.time < header.proposed:
-            return Finding("validity", Verdict.FAIL, f"block {height}'s time does not grow")
-        parent, time = chain.block_hash(height), header.time
+        wrong = _unlinked(block, height, chain.block_hash(height), parent, time)
         parsed = [parse_transaction(raw, seen.genesis.chain_id, len(raw)) for raw in block.transactions]
-        if (wrong := _uncommitted(seen, block, [each.id for each in parsed])) is not None:
-            return Finding("validity", Verdict.FAIL, f"block {height}'s header names another {wrong}")
-        if not all(seen.check([each.check for each in parsed])):
-            return Finding("validity", Verdict.FAIL, f"block {height} holds what its sender did not sign")
-        for each, result in zip(parsed, block.results, strict=True):
-            if each.id not in known:
-                return Finding(
-                    "validity", Verdict.FAIL, f"block {height} holds a transaction that nobody sent"
-                )
-            wrong = None if model is None else model.apply(each, results.decode(result), height, time)
-            if wrong is not None:
-                return Finding("validity", Verdict.FAIL, f"block {height}, {each.id.hex()[:12]}: {wrong}")
+        wrong = wrong or _unsent(seen, block, parsed, known) or _miscomputed(block, parsed, model)
+        if wrong is not None:
+            return Finding("validity", Verdict.FAIL, f"block {height}{wrong}")
+        parent, time = chain.block_hash(height), block.header.time
     if model is None:
         return _executed_anew(seen, chain)
     return Finding("validity", Verdict.PASS)
+
+
+def _unlinked(block: Block, height: int, known_as: Digest, parent: Digest, time: int) -> str | None:
+    """Return what is wrong with a block's place in the chain: in words that follow its height."""
+    header = block.header
+    if header.height != height or header.parent != parent or block_hash(header) != known_as:
+        return " is not linked to the one below"
+    if header.time <= time or header.time < header.proposed:
+        return "'s time does not grow"
+    return None
+
+
+def _unsent(
+    seen: Observation, block: Block, parsed: Sequence[ParsedTransaction], known: Collection[TxId]
+) -> str | None:
+    if (wrong := _uncommitted(seen, block, [each.id for each in parsed])) is not None:
+        return f"'s header names another {wrong}"
+    if not all(seen.check([each.check for each in parsed])):
+        return " holds what its sender did not sign"
+    if any(each.id not in known for each in parsed):
+        return " holds a transaction that nobody sent"
+    return None
+
+
+def _miscomputed(block: Block, parsed: Sequence[ParsedTransaction], model: Model | None) -> str | None:
+    if model is None:
+        return None
+    header = block.header
+    for each, result in zip(parsed, block.results, strict=True):
+        wrong = model.apply(each, results.decode(result), header.height, header.time)
+        if wrong is not None:
+            return f", {each.id.hex()[:12]}: {wrong}"
+    return None if header.state_root == model.root() else "'s header names another state"
 
 
 def _uncommitted(seen: Observation, block: Block, ids: list[TxId]) -> str | None:
@@ -138,6 +157,17 @@ def integrity(seen: Observation) -> Finding:
                 what = f"{tx_id.hex()[:12]} is called a repeat of block {decoded.first_height}"
                 return Finding("integrity", Verdict.FAIL, what)
     return Finding("integrity", Verdict.PASS)
+
+
+def executed_at(chain: Chain) -> dict[bytes, int]:
+    """Return the height at which each transaction of a chain was executed, by its id."""
+    found: dict[bytes, int] = {}
+    for height in range(1, chain.height + 1):
+        block = chain.block(height)
+        for raw, result in zip(block.transactions, block.results, strict=True):
+            if results.decode(result).executed:
+                found.setdefault(transaction_id(raw), height)
+    return found
 
 
 def durability(seen: Observation) -> Finding:

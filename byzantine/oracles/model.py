@@ -10,7 +10,10 @@ from msgspec import MsgspecError
 from msgspec.json import Decoder, Encoder
 
 from byzantine import raising
+from crypto.digest import Digest
+from ledger.application import canonical_json
 from ledger.result import Result, ResultCode
+from ledger.state import state_root
 from ledger.transaction import ParsedTransaction
 
 
@@ -19,6 +22,10 @@ class Model(Protocol):
 
     def apply(self, transaction: ParsedTransaction, result: Result, height: int, time: int) -> str | None:
         """Carry out the next transaction; return what is wrong with `result`, or `None`."""
+        ...
+
+    def root(self) -> Digest:
+        """Return the root of the state, computed from nothing but the state."""
         ...
 
 
@@ -37,17 +44,10 @@ class KeyValueModel:
 
     def __init__(self) -> None:
         self.state: dict[str, str] = {}
-        self.at: dict[int, dict[str, str]] = {}
-        """The state after each height that was reached."""
         self._executed: dict[bytes, int] = {}
 
     def apply(self, transaction: ParsedTransaction, result: Result, height: int, time: int) -> str | None:
         """Carry out the next transaction; return what is wrong with `result`, or `None`."""
-        wrong = self._judged(transaction, result, height, time)
-        self.at[height] = dict(self.state)
-        return wrong
-
-    def _judged(self, transaction: ParsedTransaction, result: Result, height: int, time: int) -> str | None:
         first = self._executed.get(transaction.id)
         if first is not None:
             right = result.code is ResultCode.REPEATED and result.first_height == first
@@ -67,6 +67,10 @@ class KeyValueModel:
         if result.code is not ResultCode.OK or result.value != expected:
             return f"must give {expected.decode()}, and is {result.code} {result.value.decode()}"
         return None
+
+    def root(self) -> Digest:
+        """Return the root of the state, computed from nothing but the state."""
+        return state_root((key.encode(), canonical_json(value)) for key, value in self.state.items())
 
     def raises(self, payload: bytes) -> bool:  # noqa: ARG002  # of those that do
         """Whether the application fails at `payload`, and so leaves nothing behind."""

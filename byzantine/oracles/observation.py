@@ -3,7 +3,7 @@
 What lives here: shapes. What must not be known here: how they were filled, and what is right.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -75,6 +75,15 @@ class AnswerDone(Struct, frozen=True):
     answer: bytes
 
 
+class Denial(Struct, frozen=True):
+    """A member's signed word to a client that a transaction was not executed."""
+
+    member: int
+    tx_id: TxId
+    up_to: int | None = None
+    """The height up to which it says so; `None`: that it never will be."""
+
+
 @dataclass(slots=True)
 class Observation:
     """One run as far as it was seen."""
@@ -97,6 +106,8 @@ class Observation:
     misconduct: Sequence[str] | None = ()
     """What honest members said that no correct one says (`watching`), in words. `None`: nobody could
     listen."""
+    denials: Collection[Denial] = ()
+    """What honest members told clients that was not, or never would be, executed."""
     missing: Sequence[str] = ()
     """What honest replicas' archives lack of what must outlive the log, in words."""
     level_at_end: bool | None = None

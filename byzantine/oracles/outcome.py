@@ -2,18 +2,32 @@
 outcome came about.
 """
 
+from byzantine.oracles.ledger import executed_at
 from byzantine.oracles.observation import Observation
 from byzantine.verdicts import BROKEN, NOT_EXPECTED, Finding, Verdict
 
 
 def conduct(seen: Observation) -> Finding | None:
-    """No honest member contradicts itself, votes in a view that it left, or hides what it committed. Not
-    asked where nobody could listen to what members say."""
+    """No honest member contradicts itself, votes in a view that it left, hides what it committed, or denies
+    what is executed. Not asked where nobody could listen to what members say."""
     if seen.misconduct is None:
         return None
     if seen.misconduct:
         return Finding("conduct", Verdict.FAIL, seen.misconduct[0])
+    if (denied := _denied_wrongly(seen)) is not None:
+        return Finding("conduct", Verdict.FAIL, denied)
     return Finding("conduct", Verdict.PASS)
+
+
+def _denied_wrongly(seen: Observation) -> str | None:
+    executed = {member: executed_at(chain) for member, chain in seen.chains.items()} if seen.denials else {}
+    for denial in sorted(seen.denials, key=lambda each: (each.member, each.tx_id, each.up_to or 0)):
+        height = executed.get(denial.member, {}).get(denial.tx_id)
+        if height is not None and (denial.up_to is None or height <= denial.up_to):
+            what = "never would be" if denial.up_to is None else f"was not up to block {denial.up_to}"
+            name = denial.tx_id.hex()[:12]
+            return f"member {denial.member} signed that {name} {what} executed; its block {height} holds it"
+    return None
 
 
 def robustness(seen: Observation) -> Finding:

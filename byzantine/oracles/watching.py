@@ -44,13 +44,17 @@ class Conduct:
             case PrePrepare() | Prepare() | Commit():
                 self._note_vote(envelope, message)
             case Attestation():
-                self._once("attestation", 0, message.height, message.block_hash)
+                self.attested(message)
             case ViewChange():
                 self._note_view_change(envelope, message)
             case NewView():
                 self._once("new-view", message.view, 0, envelope.body)
                 for bare in message.pre_prepares:
                     self._note_vote(bare, decode_pre_prepare(bare))
+
+    def attested(self, said: Attestation) -> None:
+        """Take an attestation of the member, to members or to clients."""
+        self._once("attestation", 0, said.height, said.block_hash)
 
     def executed(self, height: int, batch: bytes) -> None:
         """Note which batch the member executed."""

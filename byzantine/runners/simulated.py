@@ -24,7 +24,7 @@ from tetrarch.evidence import convicted
 
 SIMULATED = "simulated"
 
-SEEN_MEANWHILE = ("agreement", "conduct", "robustness")
+SEEN_MEANWHILE = ("agreement", "conduct", "robustness", "memory")
 """What is noted while a run goes on, and stands though it came to no end."""
 
 
@@ -98,6 +98,7 @@ class Simulation:
             halted=observed.halted_before,
             evidence=observed.evidence,
             fired=observed.fired,
+            overfull=list(observed.overfull.values()),
             highest_view=observed.highest_view,
         )
         found = [
@@ -132,6 +133,7 @@ def observe(world: World) -> Observation:
         believed_blocks=observed.believed_blocks,
         forks=observed.forks,
         misconduct=observed.misconduct,
+        denials=observed.denials,
         missing=observed.missing,
         level_at_end=observed.level_at_end,
         stopped=observed.stopped,
@@ -142,7 +144,7 @@ def observe(world: World) -> Observation:
         convicted=_convicted(world),
         refused=observed.refused,
         fired=observed.fired,
-        overfull=observed.overfull,
+        overfull=list(observed.overfull.values()),
         highest_view=observed.highest_view,
         recovered_ms=recovered,
         unfinished="" if recovered is not None else in_words(world),

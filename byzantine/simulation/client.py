@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.json import Encoder
 
-from byzantine.oracles.observation import AnswerDone, Operation, ReadDone
+from byzantine.oracles.observation import AnswerDone, Denial, Operation, ReadDone
 from byzantine.workload import VALID_FOR_MS
 from crypto.attestation import Height, attested
 from crypto.batch import Millis, TxId
@@ -232,6 +232,7 @@ class SimulatedClient:
 
     def _on_attested(self, member: MemberId, envelope: Envelope) -> None:
         said = attested(envelope)
+        self.world.on_attested(member, said)
         key = (int(said.height), bytes(said.block_hash))
         signers = self._attested.setdefault(key, set())
         signers.add(int(member))
@@ -265,10 +266,12 @@ class SimulatedClient:
     def _on_expired(self, member: MemberId, envelope: Envelope) -> None:
         said = statement_kinds.decode(envelope)
         tx_id = getattr(said, "tx_id", None)
-        operation = self.open.get(tx_id) if tx_id is not None else None
+        operation = self.operations.get(tx_id) if tx_id is not None else None
         if operation is None or tx_id is None or not isinstance(said, NotExecuted):
             return
-        if said.time > valid_until(operation.raw):
+        final = said.time > valid_until(operation.raw)
+        self.world.on_denied(Denial(member, tx_id, None if final else int(said.height)))
+        if final and tx_id in self.open:
             signers = self._expired.setdefault(tx_id, set())
             signers.add(int(member))
             if len(signers) >= self.world.trust.acceptance:
@@ -280,9 +283,10 @@ class SimulatedClient:
             if RefusalCode(refusal.code).final:
                 signers = self._refusals.setdefault(refusal.digest, set())
                 signers.add(int(member))
-                if len(signers) >= self.world.trust.acceptance:
-                    for operation in list(self.open.values()):
-                        if digest("received", operation.raw) == refusal.digest:
+                for operation in self.operations.values():
+                    if digest("received", operation.raw) == refusal.digest:
+                        self.world.on_denied(Denial(member, operation.tx_id))
+                        if len(signers) >= self.world.trust.acceptance:
                             self._believe(operation.tx_id, "refused", None, 0)
 
     def _on_read(self, member: MemberId, message: ReadReply) -> None:

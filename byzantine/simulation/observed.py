@@ -5,6 +5,7 @@ What lives here: the notes. What must not be known here: who takes them, and whe
 
 from collections import Counter
 
+from byzantine.oracles.observation import Denial
 from crypto.digest import Digest
 
 
@@ -18,6 +19,8 @@ class Observed:
         """Blocks that honest replicas executed beside another one at the same height."""
         self.misconduct: list[str] = []
         """What honest members said that no correct one says."""
+        self.denials: set[Denial] = set()
+        """What honest members told clients that was not, or never would be, executed."""
         self.missing: list[str] = []
         """What the archives of honest replicas lack at the end, though it must outlive the log."""
         self.stopped: list[str] = []
@@ -34,8 +37,8 @@ class Observed:
         """Honest replicas that halted, or are marked at the end, without a reason of their own."""
         self.halted_liars: dict[int, str] = {}
         """Liars that had halted at the end, and why."""
-        self.overfull: list[str] = []
-        """What grew beyond its bound at an honest replica."""
+        self.overfull: dict[tuple[str, int], str] = {}
+        """What was seen to be beyond its bound at an honest replica, by what it is and the member."""
         self.halted_before: list[str] = []
         """Honest replicas that had halted without a reason of their own when their processes ended."""
         self.lost: list[str] = []

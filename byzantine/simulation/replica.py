@@ -55,6 +55,8 @@ class SimulatedReplica:
         """Whether its next start is one on an old disk, as its operator says."""
         self.lost_disk = False
         """Whether its disk was lost, put back, or damaged at any time."""
+        self.turns = 0
+        """Done so far, in all its lives."""
         self.accused = False
         """Whether it told of evidence since it started."""
         self.ended: Counter[str] = Counter()

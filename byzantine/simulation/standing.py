@@ -20,7 +20,7 @@ def collect(world: "World") -> None:
     """Note where everybody stands now, for the oracles."""
     observed = world.observed
     observed.refused, observed.halted = Counter(), [*observed.halted_before]
-    observed.overfull, observed.missing = [], []
+    observed.missing = []
     for replica in world.honest:
         if replica.heart is not None:
             status = replica.heart.engine.status()
@@ -30,11 +30,7 @@ def collect(world: "World") -> None:
                 _note_archive(world, replica, status)
             for reason, count in replica.heart.reporter.ignored(status):
                 observed.refused[reason] += count
-            observed.overfull += [
-                f"replica {replica.member}: {held} {what}, at most {most} are allowed"
-                for what, (held, most) in replica.heart.sizes().items()
-                if held > most
-            ]
+            note_overfull(world, replica)
     for replica in world.replicas:
         if not replica.honest and replica.heart is not None:
             halted = replica.heart.engine.status().halted
@@ -45,6 +41,16 @@ def collect(world: "World") -> None:
     for done in LINKS_DO:
         if times := getattr(world.network.traffic, done):
             observed.fired[done] = times
+
+
+def note_overfull(world: "World", replica: "SimulatedReplica") -> None:
+    """Note what a replica holds beyond its bound, each once."""
+    if replica.heart is None:
+        return
+    for what, (held, most) in replica.heart.sizes().items():
+        if held > most and (what, replica.member) not in world.observed.overfull:
+            said = f"replica {replica.member}: {held} {what}, at most {most} are allowed"
+            world.observed.overfull[what, replica.member] = said
 
 
 def halts(replica: "SimulatedReplica", status: Status) -> list[str]:

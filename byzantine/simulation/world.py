@@ -14,7 +14,7 @@ from byzantine.liars.catalogue import colluders, make_behaviour
 from byzantine.liars.liar import Hand, between
 from byzantine.liars.memory import Memory
 from byzantine.liars.twins import Twin, runs_twice
-from byzantine.oracles.observation import Operation
+from byzantine.oracles.observation import Denial, Operation
 from byzantine.oracles.watching import Conduct
 from byzantine.simulation.client import SimulatedClient
 from byzantine.simulation.genesis import simulated_genesis
@@ -24,14 +24,14 @@ from byzantine.simulation.observed import Observed
 from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.replica import SimulatedReplica, block_hash_at
 from byzantine.simulation.signatures import signatures
-from byzantine.simulation.standing import collect, halts
+from byzantine.simulation.standing import collect, halts, note_overfull
 from byzantine.simulation.steps import do, link_policy
 from byzantine.simulation.surroundings import SimulatedSurroundings
 from byzantine.simulation.unread import SimulatedUnread
 from byzantine.trace import What
 from byzantine.workload import Workload
 from consensus.pool import PoolLimits
-from crypto.attestation import Height
+from crypto.attestation import Attestation, Height
 from crypto.batch import Millis, TxId
 from crypto.roster import MemberId, Roster
 from ledger.genesis import Genesis
@@ -55,6 +55,9 @@ CLEAN = plan.Links(low_us=200, high_us=1_200)
 
 LEFT_US = 50_000
 """By then all has left, or never will, that a replica had said before it executed a block: disks are slow."""
+
+TURNS_BETWEEN_LOOKS = 16
+"""How often it is looked whether an honest replica holds more than it may."""
 
 BLAMING = ("evidence",)
 """Events by which a replica says that it holds proof against a member."""
@@ -204,9 +207,12 @@ class World:
 
     def on_turn(self, replica: SimulatedReplica, effects: Effects) -> None:
         """A replica did a turn."""
+        if not replica.honest:
+            return
+        replica.turns += 1
+        if replica.turns % TURNS_BETWEEN_LOOKS == 0:
+            note_overfull(self, replica)
         for event in effects.events:
-            if not replica.honest:
-                continue
             facts = dict(event.facts)
             if event.name in BLAMING:
                 accused = int(facts["member"] or 0)
@@ -227,11 +233,25 @@ class World:
         """An honest replica sends a frame to members."""
         decoded = between.decode(frame)
         if isinstance(decoded, EngineMessage):
-            conduct = self._conduct[replica.member]
-            conduct.note(decoded.envelope)
-            if conduct.broken:
-                self.observed.misconduct += conduct.broken
-                conduct.broken.clear()
+            self._conduct[replica.member].note(decoded.envelope)
+            self._note_misconduct(replica.member)
+
+    def _note_misconduct(self, member: MemberId) -> None:
+        broken = self._conduct[member].broken
+        if broken:
+            self.observed.misconduct += broken
+            broken.clear()
+
+    def on_attested(self, member: MemberId, said: Attestation) -> None:
+        """A member attested a block to a client."""
+        if self.replicas[member].honest:
+            self._conduct[member].attested(said)
+            self._note_misconduct(member)
+
+    def on_denied(self, denial: Denial) -> None:
+        """A member told a client that a transaction was not, or never would be, executed."""
+        if self.replicas[denial.member].honest:
+            self.observed.denials.add(denial)
 
     def on_executed(self, replica: SimulatedReplica, ledger: Ledger, height: Height) -> None:
         """A replica stored a block."""

@@ -7,17 +7,34 @@ import pytest
 from msgspec import structs
 
 from byzantine.oracles import Observation, judge
-from byzantine.oracles.observation import Chain, Operation, ReadDone
+from byzantine.oracles.observation import Chain, Denial, Operation, ReadDone
+from byzantine.runners.simulated import observe
 from byzantine.scenario import Expect, Liar, Lie
+from byzantine.simulation.world import World
 from byzantine.verdicts import SAFETY, Finding, Result, Verdict, worst
-from crypto.batch import Millis
+from crypto.attestation import Attestation, Height, attestation_kinds
+from crypto.batch import Millis, TxId
 from crypto.codec import encode
-from crypto.digest import Digest
+from crypto.digest import Digest, digest
+from crypto.roster import MemberId
+from crypto.signed import Envelope, Kinds
 from ledger.block import Block, block_hash
 from ledger.errors import CorruptStore
+from ledger.refusals import RefusalCode
 from ledger.result import Result as Outcome
 from ledger.result import ResultCode, ok_result, results
-from tests.byzantine.runs import observed
+from tests.byzantine.runs import observed, short_scenario
+from tetrarch.wire import (
+    Attested,
+    Expired,
+    Frame,
+    NotExecuted,
+    Refusal,
+    Refusals,
+    Refused,
+    pack,
+    statement_kinds,
+)
 
 
 class Tampered:
@@ -118,6 +135,18 @@ def test_validity_fails_for_a_header_that_does_not_hash_to_the_blocks_hash() -> 
         return structs.replace(block, header=header)
 
     fails(everywhere(observed(), later), "validity", "not linked")
+
+
+def test_validity_fails_for_a_header_that_names_another_state() -> None:
+    seen = observed()
+    longest = max(seen.chains.values(), key=lambda chain: chain.height)
+    header = structs.replace(longest.block(longest.height).header, state_root=Digest(bytes(32)))
+    hashed = block_hash(header)
+    chains = {
+        member: Tampered(chain, chain.height, lambda block: structs.replace(block, header=header), hashed)
+        for member, chain in seen.chains.items()
+    }
+    fails(replace(seen, chains=chains), "validity", "names another state")
 
 
 def test_integrity_fails_for_a_transaction_executed_twice() -> None:
@@ -335,3 +364,52 @@ def test_with_more_than_f_liars_honest_members_still_neither_stop_nor_lie() -> N
     fails(replace(seen, misconduct=["member 2 signed two different commits"]), "conduct", "member 2")
     broken = found(replace(seen, forks=["block 3: two"]), "agreement")
     assert (broken.verdict, broken.why) == (Verdict.PASS, "broken, as more than f liars can: block 3: two")
+
+
+@pytest.mark.parametrize("up_to", [None, 2, 5])
+def test_conduct_fails_where_an_honest_member_denies_what_is_executed(up_to: int | None) -> None:
+    seen = observed()
+    denial = Denial(1, committed(seen).tx_id, up_to)
+    fails(replace(seen, denials=[denial]), "conduct", "member 1 signed")
+
+
+def test_conduct_passes_where_a_member_said_what_was_so_when_it_said_it() -> None:
+    seen = observed()
+    denials = [Denial(1, committed(seen).tx_id, 1), Denial(1, TxId(bytes(32)))]
+    assert found(replace(seen, denials=denials), "conduct").verdict is Verdict.PASS
+
+
+def told(frame: Callable[[World, Operation], Frame]) -> Finding:
+    """What conduct comes to where member 1 signs and sends a frame to a client at the end."""
+    world = World(short_scenario())
+    world.play()
+    client = world.clients[0]
+    operation = next(each for each in client.operations.values() if each.outcome == "committed")
+    client.deliver(1, pack(frame(world, operation)))
+    return found(observe(world), "conduct")
+
+
+def sealed(world: World, kinds: Kinds, message: object) -> Envelope:
+    signer = world.signatures.member(1)
+    return kinds.seal(world.roster, MemberId(1), signer, message).envelope
+
+
+def test_conduct_hears_what_a_client_is_told_of_its_transaction() -> None:
+    def denies(world: World, operation: Operation) -> Frame:
+        said = NotExecuted(operation.tx_id, Height(operation.height), Millis(2**50))
+        return Expired(0, sealed(world, statement_kinds, said))
+
+    def refuses(world: World, operation: Operation) -> Frame:
+        refusal = Refusal(digest("received", operation.raw), RefusalCode.MALFORMED.value)
+        return Refused(0, sealed(world, statement_kinds, Refusals((refusal,))), ())
+
+    assert "never would be executed" in told(denies).why
+    assert "never would be executed" in told(refuses).why
+
+
+def test_conduct_hears_which_block_a_client_is_shown() -> None:
+    def attests(world: World, operation: Operation) -> Frame:
+        said = Attestation(Height(operation.height), Digest(bytes(32)))
+        return Attested(0, sealed(world, attestation_kinds, said))
+
+    assert "two different attestations" in told(attests).why
