@@ -2,7 +2,8 @@
 
 Several requests travel at once, so that the next blocks arrive while one is verified. Sources take turns;
 a silent one, one that has nothing, and one that served a wrong block are asked last for some time: never
-not at all, since they may be the only ones left. Nothing is verified or executed here.
+not at all, since they may be the only ones left. A request is waited for no longer than others show to be
+needed: the lowest blocks hold up all that came above them. Nothing is verified or executed here.
 
 What is served is not to be trusted, and waits while a block below it is missing: so it is bounded in bytes.
 The lowest blocks stay, those above them are asked for again, when there is room.
@@ -22,6 +23,13 @@ from tetrarch.wire import AskRange, Range, pack
 
 MAX_CHUNK = 1024
 """Blocks in one AskRange: an idle ledger's blocks are small."""
+
+OVERTAKEN_TIMES, OVERTAKEN_MS = 4, 100
+"""How long a request may take that others overtook: so many times as long as the quickest of them, and so
+much more for what a busy machine does."""
+
+MAX_DOUBLINGS = 4
+"""Of the time for which a silent source is asked last."""
 
 ITEM_BYTES = 64
 """About what Python takes for each transaction and each result beside its bytes."""
@@ -43,14 +51,23 @@ class _Source:
     """Its last answer held nothing."""
     turn: int = 0
     """When it was asked last, as a count of requests."""
+    silences: int = 0
+    """How often in a row it was silent."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ask:
     member: MemberId
     first: Height
     last: Height
+    asked: Millis
     expires: Millis
+
+    def overtaken(self, other: "_Ask", monotonic: Millis) -> None:
+        """Another source was asked later, and has answered by now: wait for some times as long as it took."""
+        if other.member != self.member and other.asked >= self.asked:
+            patience = OVERTAKEN_TIMES * (monotonic - other.asked) + OVERTAKEN_MS
+            self.expires = Millis(min(self.expires, self.asked + patience))
 
 
 class CatchUp:
@@ -140,7 +157,10 @@ class CatchUp:
         for ask in [ask for ask in self._asks.values() if ask.expires <= monotonic]:
             del self._asks[ask.first]
             self._counters.count("catch-up: silent source")
-            self._ask_last(ask.member, Millis(monotonic + self._limits.silent_source_ms))
+            source = self._sources.setdefault(ask.member, _Source())
+            for_ms = self._limits.silent_source_ms << min(source.silences, MAX_DOUBLINGS)
+            self._ask_last(ask.member, Millis(monotonic + for_ms))
+            source.silences += 1
             self._gap(ask.first, ask.last)
         while len(self._asks) < self._limits.ranges_in_flight:
             wanted = self._next_range()
@@ -151,7 +171,7 @@ class CatchUp:
                 self._gap(*wanted)
                 return
             expires = Millis(monotonic + self._limits.range_timeout_ms)
-            self._asks[wanted[0]] = _Ask(member, *wanted, expires)
+            self._asks[wanted[0]] = _Ask(member, *wanted, monotonic, expires)
             effects.to_members.append((member, pack(AskRange(*wanted))))
 
     def _next_range(self) -> tuple[Height, Height] | None:
@@ -237,16 +257,22 @@ class CatchUp:
             if block.header.height > self._taken and block.header.height not in self._arrived:
                 self._arrived[block.header.height] = (block, member)
                 self.held += held_bytes(block)
-        source = self._sources[member]
-        source.empty = count == 0
-        if source.empty:
-            source.not_before = Millis(monotonic + self._limits.empty_source_ms)
+        self._note_answer(ask, count, monotonic)
         if ask.first + count <= ask.last:
             self._chunk = max(1, count, self._chunk // 2)
             self._gap(Height(ask.first + count), ask.last)
         elif count >= self._chunk:
             self._chunk = min(2 * self._chunk, MAX_CHUNK)
         self._make_room()
+
+    def _note_answer(self, ask: _Ask, count: int, monotonic: Millis) -> None:
+        source = self._sources[ask.member]
+        source.empty, source.silences = count == 0, 0
+        if source.empty:
+            source.not_before = Millis(monotonic + self._limits.empty_source_ms)
+            return
+        for other in self._asks.values():
+            other.overtaken(ask, monotonic)
 
     def take(self, budget: int) -> list[tuple[Block, MemberId]]:
         """Return the next blocks in order, with their sources: about `budget` transactions in all."""

@@ -1,5 +1,7 @@
 """Stored blocks that members serve: asked for, verified, executed, given up where none come, and bounded."""
 
+from itertools import pairwise
+
 import pytest
 from msgspec import structs
 
@@ -9,7 +11,7 @@ from crypto.batch import Millis
 from crypto.roster import MemberId
 from ledger.block import Block
 from tests.tetrarch.node.support import Solo, chain, request, spoiled, tell, to_member
-from tetrarch.node.catch_up import CatchUp, held_bytes
+from tetrarch.node.catch_up import OVERTAKEN_MS, OVERTAKEN_TIMES, CatchUp, held_bytes
 from tetrarch.node.effects import Counters, Effects
 from tetrarch.node.limits import NodeLimits
 from tetrarch.wire import AskBodies, AskRange, Range
@@ -116,6 +118,39 @@ def test_a_silent_source_is_left_for_another() -> None:
     assert solo.ledger.height == 2
 
 
+def test_a_source_that_others_overtook_is_not_waited_for_to_the_end() -> None:
+    _, blocks = chain(9)
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(range_blocks=3))
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(9), (ONE, TWO, THREE))]
+    asked = {question.first: (member, question) for member, question in asked_ranges(solo)}
+    silent, lowest = asked[Height(1)]
+    solo.at += 20
+    for first in (Height(4), Height(7)):
+        member, question = asked[first]
+        tell(solo, member, Range(first, tuple(blocks[first - 1 : question.last])))
+    solo.turns()
+    solo.at += 20
+    assert asked_ranges(solo) == [], "it has some times as long as the others took"
+    solo.at += OVERTAKEN_TIMES * 20 + OVERTAKEN_MS
+    ((other, again),) = asked_ranges(solo)
+    assert other != silent
+    assert (again.first, again.last) == (lowest.first, lowest.last)
+    tell(solo, other, Range(Height(1), tuple(blocks[:3])))
+    solo.turns()
+    assert solo.ledger.height == 9
+
+
+def test_an_answer_to_an_older_question_says_nothing_of_a_newer_one() -> None:
+    _, blocks = chain(6)
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(range_blocks=3, ranges_in_flight=1))
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(6), (ONE, TWO))]
+    ((member, first),) = asked_ranges(solo)
+    tell(solo, member, Range(first.first, tuple(blocks[:3])))
+    assert len(asked_ranges(solo)) == 1
+    solo.at += OVERTAKEN_MS + 1
+    assert asked_ranges(solo) == []
+
+
 def test_blocks_that_no_source_has_are_not_asked_for_without_end() -> None:
     solo = Solo(n=4, automatic=False)
     solo.engine.fetch = [FetchBlocks(Height(1), Height(10**9), (ONE, TWO))]
@@ -198,6 +233,26 @@ def questions(catch_up: CatchUp, at: int) -> list[AskRange]:
     effects = Effects()
     catch_up.ask(Millis(at), effects)
     return [frame for frame in to_member(effects, ONE) if isinstance(frame, AskRange)]
+
+
+def test_a_source_that_stays_silent_is_asked_ever_less_often() -> None:
+    _, (block,) = chain(1)
+    limits = NodeLimits(range_timeout_ms=100, silent_source_ms=100, range_blocks=1, ranges_in_flight=1)
+    catch_up = CatchUp(limits, Counters())
+    catch_up.want(FetchBlocks(Height(1), Height(10**6), (ONE, TWO)), Height(0), Effects())
+    asked_at: list[int] = []
+    for at in range(0, 20_000, 10):
+        effects = Effects()
+        catch_up.ask(Millis(at), effects)
+        asked_at += [at for _ in to_member(effects, ONE)]
+        for question in to_member(effects, TWO):
+            assert isinstance(question, AskRange)
+            served = structs.replace(block, header=structs.replace(block.header, height=question.first))
+            catch_up.receive(TWO, Range(question.first, (served,)), Millis(at))
+            catch_up.take(1)
+    gaps = [later - earlier for earlier, later in pairwise(asked_at)]
+    assert gaps == sorted(gaps)
+    assert 16 * limits.silent_source_ms <= gaps[-1] <= 20 * limits.silent_source_ms
 
 
 def test_blocks_above_one_that_a_liar_withholds_do_not_fill_the_memory() -> None:
