@@ -345,7 +345,7 @@ def mixed_commits(n: int, seed: int) -> Scenario:
 def slow_serving(n: int, seed: int) -> Scenario:
     """It waits for a liar's answer, and not much longer than others took for theirs."""
     refused = ("catch-up: silent source",)
-    expect = Expect(view="kept", no_evidence=True, refused=refused, live_within_ms=2_500)
+    expect = Expect(view="kept", no_evidence=True, refused=refused, live_within_ms=1_000)
     return _lagging("slow-serving", n, seed, expect=expect, mend_ms=1_900)
 
 

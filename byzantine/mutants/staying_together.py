@@ -84,6 +84,19 @@ MUTANTS = (
         (Edit(_SYNCHRONIZE, "_resend_view", "state.send(state.new_view, member)", "pass"),),
     ),
     Mutant(
+        "wait-for-whom-others-overtook",
+        (15,),
+        "A silent source of the lowest blocks is waited for to the end, though all that lies above has come.",
+        (
+            Edit(
+                "tetrarch.node.catch_up",
+                "_Ask.overtaken",
+                "if other.member != self.member and other.asked >= self.asked:",
+                "if False:",
+            ),
+        ),
+    ),
+    Mutant(
         "say-nothing-while-idle",
         (15,),
         "On an idle ledger nobody says where it stands, so nobody learns that it has fallen behind.",
@@ -108,6 +121,18 @@ MUTANTS = (
                 "pass",
             ),
         ),
+    ),
+    Mutant(
+        "show-nobody-the-other-proposal",
+        (24,),
+        "Who votes for another batch is not sent this one: nobody ever holds both of a primary's proposals.",
+        (Edit("pbft.normal_case", "on_prepare", "_show_other_proposal(state, slot, signed)", "pass"),),
+    ),
+    Mutant(
+        "believe-a-new-views-view-changes",
+        (24,),
+        "Whose VIEW-CHANGE is shown by a NEW-VIEW is not asked whether it told others the same.",
+        (Edit("pbft.view_change", "on_new_view", "_judge_shown(state, message)", "pass"),),
     ),
     Mutant(
         "forget-new-views",

@@ -28,6 +28,7 @@ from tests.pbft.cluster import request
 from tests.tetrarch.client import replicas as doubles
 from tests.tetrarch.client import test_querying as querying
 from tests.tetrarch.client import test_reading as reading
+from tests.tetrarch.node import test_catch_up as catch_up
 from tests.tetrarch.node import test_durability as durability
 from tests.tetrarch.node import test_gateway as gateway
 from tests.tetrarch.node.network import CLIENT, Network
@@ -223,10 +224,19 @@ STAYING_TOGETHER: Mapping[str, Callable[[], object]] = {
         rules.test_rule_14_what_catch_up_delivered_the_votes_do_not_deliver_again
     ),
     "catch-up-without-the-view": (rules.test_rule_15_catching_up_works_on_an_idle_ledger_and_brings_the_view),
+    "wait-for-whom-others-overtook": failing(
+        ValueError, catch_up.test_a_source_that_others_overtook_is_not_waited_for_to_the_end
+    ),
     "say-nothing-while-idle": (
         rules.test_a_replica_with_an_old_disk_votes_again_after_empty_blocks_up_to_its_checkpoint
     ),
     "forget-evidence": rules.test_rule_24_certificates_and_evidence_outlive_the_log,
+    "show-nobody-the-other-proposal": (
+        rules.test_whoever_prepares_another_batch_is_shown_the_primarys_proposal_once
+    ),
+    "believe-a-new-views-view-changes": (
+        rules.test_new_view_evidence_of_a_view_change_that_was_another_one_here
+    ),
     "forget-new-views": rules.test_rule_24_certificates_and_evidence_outlive_the_log,
     "forget-checkpoints": rules.test_rule_24_certificates_and_evidence_outlive_the_log,
     "chance-in-timers": rules.test_rule_28_the_same_inputs_give_the_same_bytes,
