@@ -5,6 +5,7 @@ What lives here: the shape, and looking attacks up. What must not be known here:
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from typing import Final
 
 from msgspec import Struct
 
@@ -24,8 +25,7 @@ class Attack(Struct, frozen=True):
     does: str
     """What the liar does, in one sentence."""
     attacks: str
-    """The invariants it is aimed at: A agreement, V validity, I integrity, L liveness, D durability, X
-    linearizable histories, F accountability, R bounded resources."""
+    """The invariants it is aimed at, by their `LETTERS`, with commas between them."""
     rule: str
     """What a correct network does about it, and which rule of the checklist stands behind that."""
     source: str
@@ -36,6 +36,18 @@ class Attack(Struct, frozen=True):
         """Return the scenario in which it is staged among `n` replicas."""
         return self.stage(n, seed)
 
+
+LETTERS: Final = {
+    "A": "agreement",
+    "V": "validity",
+    "I": "integrity (exactly once)",
+    "L": "liveness",
+    "D": "durability",
+    "X": "what clients are told (linearizable histories)",
+    "F": "accountability",
+    "R": "bounded resources",
+}
+"""What attacks are aimed at."""
 
 ATTACKS: dict[str, Attack] = {}
 """Every attack that a module has defined, by name."""

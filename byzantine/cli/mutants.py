@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tetrarch.cli.output import Exit, console, fail, json_option, print_json
+from byzantine.cli.listing import RULES
+from tetrarch.cli.output import Exit, console, fail, json_option, print_json, tell
 
 if TYPE_CHECKING:
     from byzantine.campaign.hunting import Hunted
@@ -80,13 +81,15 @@ def _list(chosen: "list[Mutant]", as_json: bool) -> int:
     if as_json:
         print_json([{"name": each.name, "rules": each.rules, "breaks": each.breaks} for each in chosen])
         return Exit.FINE
-    from rich.table import Table
+    from byzantine.reports.terminal import plain_table, show_table
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("rule", justify="right")
-    for column in ("mutant", "what is broken"):
-        table.add_column(column, overflow="fold")
+    table = plain_table()
+    table.add_column("rule", justify="right", no_wrap=True)
+    table.add_column("mutant", no_wrap=True)
+    table.add_column("what is broken", overflow="fold")
     for each in sorted(chosen, key=lambda mutant: (mutant.rules, mutant.name)):
         table.add_row(", ".join(map(str, each.rules)), each.name, each.breaks)
-    console().print(table)
+    screen = console()
+    show_table(screen, table)
+    tell(screen, f"Rules, by their numbers: {RULES}")
     return Exit.FINE

@@ -24,7 +24,7 @@ from byzantine.reports.wording import (
     fired,
     idle,
     live,
-    members,
+    named,
     replay_command,
     slandered,
 )
@@ -124,13 +124,19 @@ def _header(summary: Summary) -> str:
         ("version", escaped(summary.version)),
     ]
     if summary.commit:
-        facts.append(("commit", f"<code>{escaped(summary.commit[:12])}</code>"))
+        facts.append(("commit", f"<code>{escaped(_short(summary.commit))}</code>"))
     listed = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
     return f"""<header>
 <p class="kicker">Tetrarch · malicious-replica tests</p>
 <h1 class="{verdict.value}">{words[0].upper()}{words[1:]}</h1>
 <dl class="facts">{listed}</dl>
 </header>"""
+
+
+def _short(commit: str) -> str:
+    """Return the beginning of a commit, and the mark of what differs from it."""
+    head, plus, changed = commit.partition("+")
+    return f"{head[:12]}{plus}{changed}"
 
 
 def _table(summary: Summary, runs: Sequence[Run]) -> str:
@@ -174,9 +180,9 @@ def _row(result: Result, drawn: int | None) -> str:
         name = f'<a href="#run-{drawn}">{name}</a>'
     counts = escaped(fired(result.fired)) or "nothing"
     wronged = slandered(result)
-    blamed = members(result.blamed) or "&ndash;"
+    blamed = named(result.blamed) or "&ndash;"
     if wronged:
-        blamed = f'<strong class="fail">{blamed} (honest: {members(wronged)})</strong>'
+        blamed = f'<strong class="fail">{blamed} (honest: {named(wronged)})</strong>'
     cells = (
         f'<th scope="row">{name}</th><td class="number">{result.n}</td><td class="number">{result.seed}</td>',
         f'<td class="{"inconclusive" if idle(result) or not result.fired else "small"}">{counts}</td>',
@@ -220,7 +226,7 @@ def _failure(result: Result, command: str) -> str:
     findings += "" if result.findings else "<li>no oracle looked at this run</li>"
     findings += "".join(f"<li>never fired: {escaped(name)}</li>" for name in idle(result))
     if wronged := slandered(result):
-        findings += f"<li>blamed without having lied: {members(wronged)}</li>"
+        findings += f"<li>blamed without having lied: {named(wronged)}</li>"
     chip = f'<span class="chip {result.verdict.value}">{result.verdict.value}</span>'
     title = f"<b>{escaped(result.name)}</b>, n = {result.n}, seed {result.seed}"
     return f"<li>{chip} {title}<ul>{findings}</ul><p>again: <code>{escaped(command)}</code></p></li>"

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from byzantine.reports.groups import Group, grouped
-from byzantine.reports.wording import Replay, clean, fired, live, members, replay_command
+from byzantine.reports.wording import Replay, clean, fired, live, named, replay_command
 from byzantine.verdicts import Result, Summary, Verdict
 
 
@@ -61,8 +61,8 @@ def _facts(result: Result) -> str:
         (
             f"fired: {fired(result.fired) or 'nothing'}",
             f"live: {live(result)}",
-            f"blamed: {members(result.blamed) or 'nobody'}",
-            f"liars: {members(result.liars) or 'nobody'}",
+            f"blamed: {named(result.blamed) or 'nobody'}",
+            f"liars: {named(result.liars) or 'nobody'}",
             f"blocks: {result.blocks}, views: {result.views}",
         )
     )

@@ -4,7 +4,7 @@ Two forms: a row per run, and a row per scenario for campaigns of thousands. On 
 width; in a file or pipe nothing is cut, coloured or wrapped. Colours follow the console, NO_COLOR included.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console, RenderableType
 from rich.measure import Measurement
@@ -21,7 +21,7 @@ from byzantine.reports.wording import (
     fired,
     idle,
     live,
-    members,
+    named,
     replay_command,
     slandered,
 )
@@ -31,6 +31,8 @@ from tetrarch.cli.output import tell
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE: "yellow"}
 ROOMY = 100
 """Columns from which the behaviours are named; below, only how often they fired altogether."""
+WHOLE = 28
+"""Characters of a scenario's name that are kept on one line, also where it is narrow."""
 MAX_EXPLAINED = 20
 """Failures explained one by one: more are not read. The other reports hold all."""
 MANY = 60
@@ -48,23 +50,25 @@ def show(screen: Console, summary: Summary, replay: Replay = replay_command) -> 
 def show_runs(screen: Console, summary: Summary, replay: Replay = replay_command) -> None:
     """Print a row per run, then the failures, then the totals."""
     roomy = screen.width >= ROOMY or not screen.is_terminal
-    table = _table("scenario", left=("fired",) if roomy else (), right=() if roomy else ("fired",))
+    names = (result.name for result in summary.results)
+    table = _table(names, left=("fired",) if roomy else (), right=() if roomy else ("fired",))
     for result in summary.results:
         table.add_row(*_run(result, roomy))
-    _print(screen, table)
+    show_table(screen, table)
     explain(screen, summary.failures, replay)
     _totals(screen, summary)
 
 
 def show_groups(screen: Console, summary: Summary, replay: Replay = replay_command) -> None:
     """Print a row per scenario, then the failures, then the totals."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("scenario", overflow="fold")
+    table = plain_table()
+    groups = grouped(summary.results)
+    table.add_column("scenario", overflow="fold", no_wrap=_fit(group.name for group in groups))
     for name in ("n", "runs", "blocks", "fired", "pass", "fail", "unclear", "median", "max"):
         table.add_column(name, justify="right", overflow="fold")
-    for group in grouped(summary.results):
+    for group in groups:
         table.add_row(*_group(group))
-    _print(screen, table)
+    show_table(screen, table)
     explain(screen, summary.failures, replay)
     _totals(screen, summary)
 
@@ -82,7 +86,7 @@ def explain(screen: Console, failures: Sequence[Result], replay: Replay = replay
         if not result.findings:
             tell(screen, "no oracle looked at this run", "  ")
         if wronged := slandered(result):
-            tell(screen, f"blamed without having lied: {members(wronged)}", "  ")
+            tell(screen, f"blamed without having lied: {named(wronged)}", "  ")
         for name in idle(result):
             tell(screen, f"never fired: {clean(name)}", "  ")
         tell(screen, f"again: {clean(replay(result))}", "  ")
@@ -93,9 +97,19 @@ def explain(screen: Console, failures: Sequence[Result], replay: Replay = replay
         )
 
 
-def _table(first: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column(first, overflow="fold")
+def plain_table() -> Table:
+    """Return a table without lines, to which columns are to be added."""
+    return Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+
+
+def _fit(names: Iterable[str]) -> bool:
+    """Return whether names are short enough that rather all else is wrapped."""
+    return all(len(name) <= WHOLE for name in names)
+
+
+def _table(names: Iterable[str], left: tuple[str, ...], right: tuple[str, ...]) -> Table:
+    table = plain_table()
+    table.add_column("scenario", overflow="fold", no_wrap=_fit(names))
     for name in ("n", "seed", *right):
         table.add_column(name, justify="right", overflow="fold")
     for name in (*left, "safe", "live", "blamed", "verdict"):
@@ -113,7 +127,7 @@ def _run(result: Result, roomy: bool) -> list[Text]:
         Text(count, idle_style),
         Text(YES_NO[result.safe], STYLES[result.safe]),
         Text(live(result), STYLES[result.live]),
-        Text(members(result.blamed) or "-", "bold red" if slandered(result) else ""),
+        Text(named(result.blamed) or "-", "bold red" if slandered(result) else ""),
         Text(result.verdict.value, STYLES[result.verdict]),
     ]
 
@@ -134,7 +148,7 @@ def _group(group: Group) -> list[Text]:
     ]
 
 
-def _print(screen: Console, table: Table) -> None:
+def show_table(screen: Console, table: Table) -> None:
     """Print a table: as wide as the terminal, elsewhere as wide as it must be for nothing to be cut."""
     if screen.is_terminal:
         screen.print(table)

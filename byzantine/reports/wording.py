@@ -58,13 +58,8 @@ def fired(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{clean(name)} {count:,}" for name, count in counts.items())
 
 
-def members(ids: tuple[int, ...]) -> str:
-    """Return members for a table."""
-    return ", ".join(map(str, ids))
-
-
 def named(ids: tuple[int, ...]) -> str:
-    """Return members for a sentence: replica 0, replicas 0 and 1."""
+    """Return members by what they are, so that 0 is no number of them: replica 0, replicas 0 and 1."""
     names = [str(member) for member in ids]
     if len(names) < 2:
         return "".join(f"replica {name}" for name in names)

@@ -192,7 +192,7 @@ def test_what_did_not_pass_is_explained_with_the_command_that_repeats_it():
 
 def test_a_member_that_is_blamed_and_never_lied_stands_out():
     text = Elements(html.render(make_summary(make_result(blamed=(1, 2), liars=(1,))))).text
-    assert "1, 2 (honest: 2)" in text
+    assert "replicas 1 and 2 (honest: replica 2)" in text
 
 
 def test_a_run_without_a_trace_says_so():

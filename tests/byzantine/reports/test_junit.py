@@ -46,6 +46,12 @@ def test_a_failure_says_why_and_how_to_repeat_it():
     assert "again: tetrarch attack run two-faced --seed 7" in failure.text
 
 
+def test_members_are_told_from_numbers_of_them():
+    told = parsed(make_summary(make_result(blamed=(0,), liars=(0, 2)))).find(".//system-out").text
+    assert "blamed: replica 0\n" in told
+    assert "liars: replicas 0 and 2\n" in told
+
+
 def test_an_inconclusive_run_is_an_error_and_no_skip():
     root = parsed(make_summary(UNSURE))
     assert root.find(".//error").get("message") == "liveness: a process was lost"
