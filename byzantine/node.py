@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from byzantine.fields import field_and_reason
 from byzantine.liars.catalogue import BEHAVIOURS, make_behaviour
 from byzantine.liars.engine import LyingEngine
 from byzantine.liars.liar import Hand
@@ -31,7 +32,7 @@ from byzantine.liars.process import Mind, NodeDisk, ProcessSurroundings, lying_n
 from byzantine.liars.report import Report
 from byzantine.liars.twins import Twin
 from byzantine.scenario import FORMAT, Contradiction, Lie, Member
-from byzantine.scenario_file import UnusableFile, field_and_reason
+from byzantine.scenario_file import UnusableFile
 from crypto.tls import TlsError
 from ledger.errors import ApplicationError, LedgerError
 from ledger.keyvalue import RocksKeyValue
@@ -73,7 +74,7 @@ def load_lies(path: Path) -> Lies:
     except OSError as error:
         raise UnusableFile(path, "", error.strerror or str(error)) from None
     except msgspec.ValidationError as error:
-        raise UnusableFile(path, *field_and_reason(error)) from None
+        raise UnusableFile(path, *field_and_reason(error, Lies)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnusableFile(path, "", f"is no JSON: {error}") from None
     if found.format != FORMAT:

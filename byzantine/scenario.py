@@ -255,7 +255,10 @@ def require_consistent(scenario: Scenario) -> None:
                 f"{step.at_ms} lies after heal_at_ms ({scenario.heal_at_ms}), when all faults end",
             )
         if isinstance(step, Submit | Read) and step.client >= scenario.clients:
-            raise Contradiction(f"steps[{number}].client", f"there are {scenario.clients}, counted from 0")
+            there = (
+                f"{scenario.clients} clients are numbered from 0" if scenario.clients else "there are none"
+            )
+            raise Contradiction(f"steps[{number}].client", f"client {step.client} does not exist: {there}")
     members = scenario.lying_members
     if len(set(members)) != len(members):
         raise Contradiction("liars", "a member is listed twice: put all its lies into one entry")
@@ -272,6 +275,8 @@ def require_consistent(scenario: Scenario) -> None:
     honest = set(range(scenario.replicas)) - set(members)
     for field in ("evidence", "convicted", "halted"):
         accused = getattr(scenario.expect, field)
+        for member in accused:
+            _require_member(scenario, f"expect.{field}", member)
         wrongly = [member for member in accused if member in honest]
         if wrongly:
             raise Contradiction(f"expect.{field}", f"member {wrongly[0]} does not lie in this scenario")
@@ -298,14 +303,19 @@ def _require_members(scenario: Scenario) -> None:
         for group in getattr(step, "groups", ()):
             for seat in group:
                 if seat >= scenario.replicas + scenario.twins:
-                    raise Contradiction(f"steps[{number}].groups", f"{seat} is neither a member nor a twin")
+                    why = f"{seat} is neither a member nor a twin: {_members(scenario)}"
+                    raise Contradiction(f"steps[{number}].groups", why)
     for number, liar in enumerate(scenario.liars):
         _require_member(scenario, f"liars[{number}].member", liar.member)
 
 
 def _require_member(scenario: Scenario, field: str, member: int | None) -> None:
     if member is not None and member >= scenario.replicas:
-        raise Contradiction(field, f"{member} is no member of {scenario.replicas}, counted from 0")
+        raise Contradiction(field, f"member {member} does not exist: {_members(scenario)}")
+
+
+def _members(scenario: Scenario) -> str:
+    return f"a network of {scenario.replicas} has members 0 to {scenario.replicas - 1}"
 
 
 def _require_lies(scenario: Scenario) -> None:

@@ -3,15 +3,18 @@
 What lives here: reading, with errors that name the file and the field. What must not be known here: running.
 """
 
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from byzantine.fields import field_and_reason
 from byzantine.known import require_known
 from byzantine.scenario import FORMAT, Contradiction, Scenario, require_consistent, require_work
+
+REPLAYED = "Replay files are for `tetrarch attack replay FILE`."
+"""What to say to whoever gives one where a scenario file belongs."""
 
 MAX_SCENARIO_BYTES = 1024 * 1024
 
@@ -29,35 +32,33 @@ def load_scenario(path: Path) -> Scenario:
     try:
         if path.stat().st_size > MAX_SCENARIO_BYTES:
             raise UnusableFile(path, "", f"more than {MAX_SCENARIO_BYTES} bytes")
-        values = tomllib.loads(path.read_text())
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
     except OSError as error:
         raise UnusableFile(path, "", error.strerror or str(error)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UnusableFile(path, "", f"is no TOML: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        if text.lstrip().startswith("{"):
+            raise UnusableFile(path, "", f"is no scenario file, but JSON. {REPLAYED}") from None
         raise UnusableFile(path, "", f"is no TOML: {error}") from None
     if values.pop("format", None) != FORMAT:
         raise UnusableFile(path, "format", f"must be {FORMAT}")
     return scenario_of(values, path)
 
 
-def scenario_of(values: Any, path: Path | str) -> Scenario:
-    """Return the scenario in plain values, checked. Raises `UnusableFile`."""
+def scenario_of(values: Any, path: Path | str, within: str = "") -> Scenario:
+    """Return the scenario in plain values, checked. Raises `UnusableFile`.
+
+    `within`: how fields of a scenario begin that is part of another file."""
     try:
         scenario = msgspec.convert(values, Scenario, strict=True)
         require_consistent(scenario)
         require_work(scenario)
         require_known(scenario)
     except msgspec.ValidationError as error:
-        raise UnusableFile(path, *field_and_reason(error)) from None
+        field, why = field_and_reason(error, Scenario)
+        raise UnusableFile(path, f"{within}{field}".removesuffix("."), why) from None
     except Contradiction as error:
-        raise UnusableFile(path, error.field, error.why) from None
+        raise UnusableFile(path, f"{within}{error.field}", error.why) from None
     return scenario
-
-
-def field_and_reason(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Return the field that an error of decoding is about, as people write it, and what is wrong."""
-    what, _, place = str(error).partition(" - at `")
-    field = re.sub(r"\A\$\.?|\[\.\.\.\]|`\Z", "", place)
-    named = re.search(r"field `([^`]+)`", what)
-    if named is not None:
-        field = f"{field}.{named.group(1)}" if field else named.group(1)
-    return field, what[:1].lower() + what[1:]

@@ -5,6 +5,7 @@ What lives here: writing and reading both. What must not be known here: how the 
 
 import subprocess
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from byzantine.fields import field_and_reason
 from byzantine.scenario import Scenario
-from byzantine.scenario_file import UnusableFile, field_and_reason, scenario_of
+from byzantine.scenario_file import UnusableFile, scenario_of
 from byzantine.verdicts import FORMAT, Finding, Result
 
 MAX_REPLAY_BYTES = 4 * 1024 * 1024
@@ -45,21 +47,26 @@ def this_version() -> str:
 
 @cache
 def this_commit() -> str:
-    """Return the commit of this working copy, with a `+` where files differ from it; empty where there is
-    none."""
-    root = Path(__file__).resolve().parents[2]
+    """Return the commit of this working copy; where files differ from it, with a `+` and a hash of the
+    differences. Empty where there is none."""
+    return commit_of(Path(__file__).resolve().parents[2])
+
+
+def commit_of(root: Path) -> str:
+    """Return the same of any directory."""
     if not (root / ".git").exists():
         return ""
     try:
-        commit = _git(root, "rev-parse", "HEAD").strip()
-        return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no").strip() else "")
+        commit = _git(root, "rev-parse", "HEAD").decode().strip()
+        changed = _git(root, "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD")
     except (OSError, subprocess.SubprocessError):
         return ""
+    return f"{commit}+{sha256(changed).hexdigest()[:8]}" if changed else commit
 
 
-def _git(root: Path, *arguments: str) -> str:
+def _git(root: Path, *arguments: str) -> bytes:
     command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+    return subprocess.run(command, capture_output=True, check=True, timeout=10).stdout
 
 
 def replay_of(scenario: Scenario, result: Result, trace: str) -> Replay:
@@ -85,14 +92,14 @@ def load_replay(path: Path, any_commit: bool = False) -> Replay:
         if field == "commit" and any_commit:
             continue
         if values[field] != own:
-            raise UnusableFile(
-                path, field, f"{values[field]!r}, this is {own!r}: only the code that made it replays it"
-            )
-    scenario = scenario_of(values.get("scenario"), path)
+            anyway = " (--any-commit plays it anyway)" if field == "commit" else ""
+            why = f"{values[field]!r}, this is {own!r}: only the code that made it replays it{anyway}"
+            raise UnusableFile(path, field, why)
+    scenario = scenario_of(values.get("scenario", {}), path, "scenario.")
     try:
         replay = msgspec.convert(values, Replay, strict=True)
     except msgspec.ValidationError as error:
-        raise UnusableFile(path, *field_and_reason(error)) from None
+        raise UnusableFile(path, *field_and_reason(error, Replay)) from None
     return msgspec.structs.replace(replay, scenario=scenario)
 
 
@@ -104,6 +111,9 @@ def _values(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UnusableFile(path, "", error.strerror or str(error)) from None
     except msgspec.MsgspecError as error:
+        if path.suffix == ".toml":
+            line = "is no replay file. Scenario files are for `tetrarch attack run FILE.toml`."
+            raise UnusableFile(path, "", line) from None
         raise UnusableFile(path, "", f"is no replay file: {error}") from None
 
 
@@ -112,6 +122,7 @@ _TEST = '''"""A scenario that once failed: {why}"""
 import msgspec
 
 from byzantine.runners.simulated import simulate
+from byzantine.fields import field_and_reason
 from byzantine.scenario import Scenario
 
 SCENARIO = r"""

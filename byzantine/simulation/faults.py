@@ -11,7 +11,7 @@ import msgspec
 from msgspec import structs
 
 from byzantine import scenario as plan
-from byzantine.scenario_file import field_and_reason
+from byzantine.fields import field_and_reason
 from byzantine.simulation.steps import do
 from byzantine.simulation.world import World
 
@@ -82,7 +82,7 @@ class Faults:
             step = msgspec.convert(msgspec.to_builtins(step), type(step), strict=True)
             plan.require_consistent(structs.replace(self._world.scenario, steps=(step,)))
         except msgspec.ValidationError as error:
-            raise ValueError(f"{kind}: {': '.join(field_and_reason(error))}") from None
+            raise ValueError(f"{kind}: {': '.join(field_and_reason(error, type(step)))}") from None
         except plan.Contradiction as error:
             raise ValueError(f"{kind}: {error.field.removeprefix('steps[0].')}: {error.why}") from None
         do(self._world, step)

@@ -112,6 +112,47 @@ def test_what_cannot_be_is_refused_and_the_field_named(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (
+            'view = "changed"',
+            'view = "upside-down"',
+            "expect.view: 'upside-down' is none of any, kept, changed",
+        ),
+        ('do = "crash"', 'do = "explode"', "steps[2].do: 'explode' is none of "),
+        ('do = "crash"', 'do = "explode"', "power-cut"),
+        ("replicas = 4", 'signatures = "rsa"', "signatures: 'rsa' is none of stand-in, ed25519"),
+        (
+            'do = "crash"',
+            'do = "disk"\nwhat = "burn"',
+            "steps[2].what: 'burn' is none of full, free, flip, lose",
+        ),
+        ("member = 2\nsurviving", "member = 4\nsurviving", "a network of 4 has members 0 to 3"),
+        ("evidence = [0]", "evidence = [7]", "expect.evidence: member 7 does not exist"),
+        ("client = 1", "client = 9", "client 9 does not exist: 2 clients are numbered from 0"),
+        ("seed = 7", "seeds = 7", "seeds: there is no such field; did you mean seed?"),
+        ("[tuning]", "[tuning]\nxyz = 1", "tuning.xyz: there is no such field; there are batch_target, "),
+        ("replicas = 4", 'replicas = "four"', "replicas: must be a whole number, and is text"),
+        ("replicas = 4", "replicas = 3", "replicas: must be a whole number >= 4"),
+        ("live_within_ms = 20000", "live_within_ms = [1]", "must be a whole number, and is a list"),
+        ("[[liars]]\nmember = 0", "[[liars]]", "liars[0].member: is missing"),
+        ('name = "two-halves"', 'name = "Two halves"', "name: must be lower-case letters"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(tmp_path: Path, before: str, after: str, words: str) -> None:
+    assert GOOD.count(before) == 1
+    with pytest.raises(UnusableFile) as refused:
+        load_scenario(written(tmp_path, GOOD.replace(before, after)))
+    assert words in str(refused.value)
+
+
+def test_a_table_where_a_list_of_them_belongs_is_refused_with_how_it_is_written(tmp_path: Path) -> None:
+    text = 'format = 1\nname = "one"\n[steps]\ndo = "mend"\n'
+    with pytest.raises(UnusableFile, match=r"steps: must be a list, and is a table; .*\[\[\.\.\.\]\]"):
+        load_scenario(written(tmp_path, text))
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnusableFile, match="No such file"):
         load_scenario(tmp_path / "none.toml")

@@ -136,7 +136,7 @@ def test_time_passes_as_it_is_told_to(session: Session) -> None:
 @pytest.mark.parametrize(
     ("fault", "what"),
     [
-        (lambda faults: faults.crash(4), "crash: member: 4 is no member of 4"),
+        (lambda faults: faults.crash(4), "crash: member: member 4 does not exist"),
         (lambda faults: faults.links(loss=2), r"loss"),
         (lambda faults: faults.disk(0, "melt"), r"what"),
     ],
