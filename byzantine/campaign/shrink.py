@@ -1,10 +1,11 @@
 """Shrinking: the smallest scenario that still fails in the same way.
 
-What lives here: taking away steps, lies and noise, as long as the same oracle goes on failing. What must not
-be known here: why it fails. (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input",
-2002, for the order in which parts are tried.)
+What lives here: taking away steps, lies and noise, as long as the same oracle goes on failing for the same
+reason. What must not be known here: what the reasons mean. (Zeller and Hildebrandt, "Simplifying and
+Isolating Failure-Inducing Input", 2002, for the order in which parts are tried.)
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -17,6 +18,13 @@ T = TypeVar("T")
 
 Fails = Callable[[Scenario], bool]
 """Whether a scenario still fails in the way that is looked for."""
+
+DETAILED = ("liveness", "linearizability")
+"""Oracles whose reason goes on, behind a colon, with all that was seen: another tale of every run."""
+
+_NUMBERED = re.compile(r"\b(?=\w*\d)\w+\b")
+"""Words with a digit in them: numbers, and the beginnings of digests."""
+_SEVERAL = re.compile(r"#(?:(?:, | and )#)+")
 
 MAX_RUNS = 600
 """Of one shrinking: it ends with what it has by then."""
@@ -31,18 +39,33 @@ class Shrunk(Struct, frozen=True):
 
 
 def same_failure(run: Callable[[Scenario], Result], first: Result) -> Fails:
-    """Return a test for failing as `first` did: the gravest of its findings is found again."""
-    gravest = min(first.failed, key=_gravity)
+    """Return a test for failing as `first` did: the gravest of its findings is found again, for the same
+    reason."""
+    wanted = gravest(first)
 
     def fails(scenario: Scenario) -> bool:
         try:
-            result = run(scenario)
+            return found_again(wanted, run(scenario)) is not None
         except Contradiction:
             return False
-        found = [(finding.oracle, finding.verdict) for finding in result.failed]
-        return (gravest.oracle, gravest.verdict) in found
 
     return fails
+
+
+def gravest(result: Result) -> Finding:
+    """Return the gravest of what failed in a result: what shrinking keeps. Something must have failed."""
+    return min(result.failed, key=_gravity)
+
+
+def found_again(wanted: Finding, result: Result) -> Finding | None:
+    """Return what failed in a result as `wanted` did, for the same reason; `None` where nothing did."""
+    return next((each for each in result.failed if _kind(each) == _kind(wanted)), None)
+
+
+def _kind(finding: Finding) -> tuple[str, Verdict, str]:
+    """Who found it, what, and why: without what differs from one run to the next, such as numbers."""
+    why = finding.why.partition(":")[0] if finding.oracle in DETAILED else finding.why
+    return finding.oracle, finding.verdict, _SEVERAL.sub("#", _NUMBERED.sub("#", why))
 
 
 def _gravity(finding: Finding) -> tuple[bool, bool]:

@@ -3,17 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from byzantine.cli.reporting import progress_bar, report, report_options, save_failures, summarised
+from byzantine.cli.reporting import progress_bar, report, report_options, summarised
+from byzantine.cli.saving import Saving
 from byzantine.scenario import Scenario
 from byzantine.verdicts import Finding, Result, Verdict
 from tetrarch.cli.output import INTERRUPTED, end_like_interrupt
-
-if TYPE_CHECKING:
-    from byzantine.campaign.kinds import Schedules
 
 SHRUNK = 5
 """Failures of one campaign that are shrunk: more of them seldom say more."""
@@ -80,26 +77,26 @@ def campaign(
             f"--no-liars: in schedules of --kind {kind} somebody always lies; add --kind random"
         )
     made = Schedules(kind, sizes or (4,), not no_liars, signatures)
+    saving = Saving(save, made.of)
     end_like_interrupt()
     began = time.perf_counter()
     results: list[Result] = []
     with progress_bar(schedules, as_json) as advance:
-        interrupted = _run(made, made.take(first, schedules), processes, save, results, advance)
+        interrupted = _run(made.take(first, schedules), processes, saving, results, advance)
     summary = summarised("simulated", began, results)
     if interrupted:
         click.echo(f"interrupted after {len(results)} of {schedules} schedules", err=True)
     elif save is not None:
-        _save_shrunk(summary.failures[:SHRUNK], made, save)
+        _save_shrunk(summary.failures[:SHRUNK], saving)
     drawn = len(summary.failures[:SHRUNK])
-    code = report(summary, made.of, html, junit, None, as_json, drawn, made.command)
+    code = report(summary, saving, html, junit, as_json, drawn, made.command)
     return INTERRUPTED if interrupted else code
 
 
 def _run(
-    made: "Schedules",
     scenarios: Iterator[Scenario],
     processes: int | None,
-    save: Path | None,
+    saving: Saving,
     results: list[Result],
     advance: Callable[[Result], None],
 ) -> bool:
@@ -114,17 +111,17 @@ def _run(
             advance(result)
             results.append(result.lean(same))
             failed += result.verdict is not Verdict.PASS
-            if result.verdict is not Verdict.PASS and save is not None and failed <= SAVED:
-                save_failures([result], made.of, save)
+            if result.verdict is not Verdict.PASS and failed <= SAVED:
+                saving.save([result])
     except KeyboardInterrupt:
         return True
     return False
 
 
-def _save_shrunk(failures: tuple[Result, ...], made: "Schedules", directory: Path) -> None:
+def _save_shrunk(failures: tuple[Result, ...], saving: Saving) -> None:
     from byzantine.campaign.runs import judged
     from byzantine.campaign.shrink import same_failure, shrink
 
     for result in failures:
-        small = shrink(made.of(result), same_failure(judged, result)).scenario
-        save_failures([judged(small)], lambda _result, small=small: small, directory / "shrunk")  # type: ignore[misc]
+        small = shrink(saving.scenarios(result), same_failure(judged, result)).scenario
+        saving.save_shrunk(judged(small), small)

@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 from msgspec import structs
 
-from byzantine.cli.reporting import report, report_options, save_failures, summarised
+from byzantine.cli.reporting import report, report_options, summarised
+from byzantine.cli.saving import Saving, save_failure, writable_directory
 from byzantine.verdicts import Finding, Verdict
-from tetrarch.cli.output import Exit, fail, json_option, print_json
+from tetrarch.cli.output import Exit, fail, json_option, print_json, shell, system_line
 
 file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 commit_option = click.option(
@@ -40,7 +41,9 @@ def replay(
         finding = Finding("repeatability", Verdict.INCONCLUSIVE, why)
         result = structs.replace(result, findings=(*result.findings, finding))
     summary = summarised("simulated", began, [result])
-    return report(summary, lambda _result: kept.scenario, html, junit, save, as_json)
+    again = f"tetrarch attack replay {shell(file)}{' --any-commit' * any_commit}"
+    saving = Saving(save, lambda _result: kept.scenario)
+    return report(summary, saving, html, junit, as_json, again=lambda _result: again)
 
 
 @click.command(name="shrink")
@@ -52,6 +55,7 @@ def replay(
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     default=Path("shrunk"),
+    callback=writable_directory,
     show_default=True,
     help="Where the smaller replay and its pytest file go.",
 )
@@ -60,7 +64,7 @@ def shrink_replay(file: Path, any_commit: bool, runs: int, save: Path, as_json: 
     """Find the smallest scenario that still fails as the run in FILE does."""
     from byzantine.campaign.replay import load_replay
     from byzantine.campaign.runs import judged
-    from byzantine.campaign.shrink import same_failure, shrink
+    from byzantine.campaign.shrink import found_again, gravest, same_failure, shrink
     from byzantine.scenario_file import UnusableFile
 
     try:
@@ -71,10 +75,19 @@ def shrink_replay(file: Path, any_commit: bool, runs: int, save: Path, as_json: 
     if not first.failed:
         fail(Exit.FAILED, f"{file}: nothing fails in it any more")
     shrunk = shrink(kept.scenario, same_failure(judged, first), runs)
-    save_failures([judged(shrunk.scenario)], lambda _result: shrunk.scenario, save)
+    result = judged(shrunk.scenario)
+    left = found_again(gravest(first), result) or gravest(result)
     before, after = kept.scenario.events, shrunk.scenario.events
     if as_json:
-        print_json({"events_before": before, "events": after, "runs": shrunk.runs, "directory": str(save)})
+        told = {"events_before": before, "events": after, "runs": shrunk.runs, "directory": str(save)}
+        print_json(told | {"oracle": left.oracle, "why": left.why})
     else:
-        click.echo(f"{before} events became {after}, in {shrunk.runs} runs. Written to {save}/")
+        click.echo(f"{before} events became {after}, in {shrunk.runs} runs.")
+        click.echo(f"What still fails: {left.oracle}: {left.why or left.verdict}")
+    try:
+        save_failure(result, shrunk.scenario, save)
+    except OSError as error:
+        fail(Exit.USAGE, f"{save} was not written: {system_line(error)}")
+    if not as_json:
+        click.echo(f"Written to {save}/")
     return Exit.FINE

@@ -12,16 +12,14 @@ from typing import Any, TypeVar
 
 import click
 
-from byzantine.scenario import Scenario
+from byzantine.cli.saving import Saving, Scenarios, writable_directory, writable_file
+from byzantine.reports.wording import Replay, replay_command
 from byzantine.verdicts import Result, Summary, Verdict, worst
 from tetrarch.cli.output import Exit, console, print_json
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-Scenarios = Callable[[Result], Scenario]
-"""Gives the scenario that a result is of."""
 
 DRAWN = 20
 """Runs drawn in an HTML page, unless a command says otherwise: failures first."""
@@ -33,10 +31,14 @@ def report_options(command: F) -> F:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Machine-readable output."),
         click.option(
-            "--save", type=save, metavar="DIR", help="Write a replay and a pytest file per failure."
+            "--save",
+            type=save,
+            metavar="DIR",
+            callback=writable_directory,
+            help="Write a replay and a pytest file per failure.",
         ),
-        click.option("--junit", type=_FILE, help="Write JUnit XML."),
-        click.option("--html", type=_FILE, help="Write a page with diagrams."),
+        click.option("--junit", type=_FILE, callback=writable_file, help="Write JUnit XML."),
+        click.option("--html", type=_FILE, callback=writable_file, help="Write a page with diagrams."),
     ):
         command = option(command)
     return command
@@ -78,60 +80,59 @@ def summarised(runner: str, began: float, results: Iterable[Result]) -> Summary:
 
 def report(
     summary: Summary,
-    scenarios: Scenarios,
+    saving: Saving,
     html: Path | None,
     junit: Path | None,
-    save: Path | None,
     as_json: bool,
     drawn: int = DRAWN,
-    again: Callable[[Result], str] | None = None,
+    again: Replay = replay_command,
 ) -> int:
-    """Print and write everything that was asked for; returns the exit code. Raises `OSError`.
+    """Print and write everything that was asked for; returns the exit code.
 
-    `again`: gives the command that repeats a run, where it is not `tetrarch attack run`."""
+    `saving`: saves the failures now, unless it did as they came. `again`: gives the command that repeats
+    a run, where it is not that of the catalogue."""
     from byzantine.reports import json_report, terminal
-    from byzantine.reports.wording import replay_command
 
-    if save is not None and summary.failures:
-        save_failures(summary.failures, scenarios, save)
-    if junit is not None:
-        from byzantine.reports import junit as junit_report
-
-        junit.write_bytes(junit_report.render(summary))
-    if html is not None:
-        html.write_text(_page(summary, scenarios, drawn))
     if as_json:
         print_json(json_report.value(summary))
     else:
-        terminal.show(console(), summary, again or replay_command)
-        if html is not None:
+        terminal.show(console(), summary, again)
+    wrote = _write(junit, lambda: _junit(summary, again))
+    if html is not None:
+        wrote &= _write(html, lambda: _page(summary, saving.scenarios, drawn, again))
+        if not as_json and wrote:
             click.echo(f"Diagrams: {html}")
-    return exit_code(summary.results)
+    if not saving.saved:
+        saving.save(summary.failures)
+    saving.tell(len(summary.failures), as_json)
+    return exit_code(summary.results) or (Exit.FINE if wrote else Exit.USAGE)
 
 
-def _page(summary: Summary, scenarios: Scenarios, drawn: int) -> str:
+def _write(path: Path | None, document: Callable[[], bytes]) -> bool:
+    """Write a file, if one was asked for; returns whether there is nothing to complain of, else says it."""
+    if path is None:
+        return True
+    try:
+        path.write_bytes(document())
+    except OSError as error:
+        click.echo(f"tetrarch: {path} was not written: {error.strerror or error}", err=True)
+        return False
+    return True
+
+
+def _junit(summary: Summary, again: Replay) -> bytes:
+    from byzantine.reports import junit
+
+    return junit.render(summary, again)
+
+
+def _page(summary: Summary, scenarios: Scenarios, drawn: int, again: Replay) -> bytes:
     from byzantine.campaign.runs import recorded
     from byzantine.reports.html import Run, render
 
     chosen = [*summary.failures, *(each for each in summary.results if each.verdict is Verdict.PASS)][:drawn]
     simulated = [result for result in chosen if result.runner == "simulated"]
-    return render(summary, [Run(*recorded(scenarios(result))) for result in simulated])
-
-
-def save_failures(failures: Sequence[Result], scenarios: Scenarios, directory: Path) -> None:
-    """Write a replay file and a pytest file for each failure. Raises `OSError`."""
-    from byzantine.campaign.replay import as_test, replay_of, save_replay
-    from byzantine.campaign.runs import recorded
-    from byzantine.trace import fingerprint
-
-    directory.mkdir(parents=True, exist_ok=True)
-    for result in failures:
-        scenario = scenarios(result)
-        trace = fingerprint(recorded(scenario)[1]) if result.runner == "simulated" else ""
-        replay = replay_of(scenario, result, trace)
-        name = f"{result.name}-n{result.n}-seed{result.seed}"
-        save_replay(replay, directory / f"{name}.replay.json")
-        (directory / f"test_{name.replace('-', '_')}.py").write_text(as_test(replay))
+    return render(summary, [Run(*recorded(scenarios(result))) for result in simulated], again).encode()
 
 
 def exit_code(results: Sequence[Result]) -> int:

@@ -1,5 +1,6 @@
 """`tetrarch attack run`: stages attacks by name, or scenarios in files."""
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ import click
 from msgspec import structs
 
 from byzantine.cli.reporting import progress_bar, report, report_options, summarised
+from byzantine.cli.saving import Saving
 from byzantine.reports.wording import replay_command
 from byzantine.scenario import Scenario
 from byzantine.verdicts import Result
@@ -81,15 +83,8 @@ def run(
             advance(result)
             results.append(result)
     summary = summarised(runner, began, results)
-    return report(
-        summary,
-        lambda result: by_key[result.name, result.n, result.seed],
-        html,
-        junit,
-        save,
-        as_json,
-        again=again,
-    )
+    saving = Saving(save, lambda result: by_key[result.name, result.n, result.seed])
+    return report(summary, saving, html, junit, as_json, again=again)
 
 
 def _by_key(scenarios: Sequence[Scenario]) -> dict[tuple[str, int, int], Scenario]:
@@ -118,8 +113,13 @@ def _run(scenarios: Sequence[Scenario], runner: str, processes: int | None) -> I
 
 def load_files(names: Sequence[str]) -> list[tuple[Scenario, Path]]:
     """Return the scenarios in files, and which is in which. Ends the command where one cannot be used."""
-    from byzantine.scenario_file import UnusableFile, load_scenario
+    from byzantine.scenario_file import REPLAYED, UnusableFile, load_scenario
 
+    for name in names:
+        if name.endswith(".json"):
+            fail(Exit.USAGE, f"{name}: is no scenario file. {REPLAYED}")
+        if not name.endswith(FILES) and os.sep in name:
+            fail(Exit.USAGE, f"{name}: is no name of an attack; the names of scenario files end in {FILES}")
     try:
         paths = [Path(name) for name in dict.fromkeys(names) if name.endswith(FILES)]
         return [(load_scenario(path), path) for path in paths]

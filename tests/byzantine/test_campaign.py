@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ from byzantine.campaign.byzzfuzz import byzzfuzz_scenario
 from byzantine.campaign.generator import random_scenario
 from byzantine.campaign.kinds import Schedules
 from byzantine.campaign.parallel import run_all
-from byzantine.campaign.replay import as_test, load_replay, replay_of, save_replay
+from byzantine.campaign.replay import as_test, commit_of, load_replay, replay_of, save_replay
 from byzantine.campaign.runs import judged, recorded
 from byzantine.campaign.shrink import same_failure, shrink
 from byzantine.campaign.twins import divisions, twins_count, twins_scenario
@@ -260,3 +262,59 @@ def test_no_smaller_scenario_is_kept_for_a_lesser_failure() -> None:
     both = structs.replace(first, findings=(*first.findings, grave))
     assert not same_failure(judged, both)(failing())
     assert same_failure(lambda _scenario: both, both)(failing())
+
+
+def test_no_smaller_scenario_is_kept_that_fails_for_another_reason() -> None:
+    first = judged(failing())
+
+    def with_outcome(why: str) -> Result:
+        return structs.replace(first, findings=(Finding("outcome", Verdict.FAIL, why),))
+
+    wanted = with_outcome("view 0 was left needlessly, for 3")
+    for why, same in {
+        "view 0 was left needlessly, for 12": True,
+        "equivocate never fired": False,
+        "the highest view was 3, and was to lie between 1 and 2": False,
+    }.items():
+        found = with_outcome(why)
+        assert same_failure(lambda _scenario, found=found: found, wanted)(failing()) is same  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "no convergence within 60 ms: clients wait for 3; 0: height 1",
+            "no convergence within 1 ms: 2: down",
+        ),
+        ("block 3: 3f0c12aa came to ok 1", "block 12: 77e012ab came to ok 2"),
+        ("the stores convict only [0, 1, 2]", "the stores convict only [3]"),
+    ],
+)
+def test_numbers_digests_and_where_all_stand_are_no_other_reason(before: str, after: str) -> None:
+    findings = [Finding("liveness", Verdict.FAIL, why) for why in (before, after)]
+    first, second = (structs.replace(judged(failing()), findings=(each,)) for each in findings)
+    assert same_failure(lambda _scenario: second, first)(failing())
+
+
+def _repository(root: Path) -> None:
+    for command in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "first")):
+        who = ("-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", "-C", str(root), *who, *command], check=True, capture_output=True)
+
+
+def test_working_copies_that_differ_from_one_commit_differently_are_told_apart(tmp_path: Path) -> None:
+    assert commit_of(tmp_path) == ""
+    file = tmp_path / "code.py"
+    file.write_text("first")
+    _repository(tmp_path)
+    clean = commit_of(tmp_path)
+    assert re.fullmatch("[0-9a-f]{40}", clean)
+    found = []
+    for text in ("second", "third", "second"):
+        file.write_text(text)
+        found.append(commit_of(tmp_path))
+    assert found[0] == found[2] != found[1]
+    assert all(re.fullmatch(re.escape(clean) + r"\+[0-9a-f]{8}", each) for each in found)
+    file.write_text("first")
+    assert commit_of(tmp_path) == clean
