@@ -6,6 +6,7 @@ What lives here: from `msgspec`'s errors to these words. What must not be known 
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from enum import EnumType
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -19,6 +20,9 @@ _WORDS: Final = {
     "array": "a list",
     "object": "a table",
     "null": "nothing",
+    "date": "a date",
+    "datetime": "a date",
+    "time": "a time",
 }
 
 
@@ -51,8 +55,11 @@ def _reason(what: str, there: list[Any]) -> str:
     must = f"must be {_in_words(kinds)}{bound or only or ''}"
     if got is None:
         return must
+    if got.isdigit():
+        return f"{must}, and has {got}"
     hint = "; begin each of its entries with [[...]]" if (kinds, got) == ("array", "`object`") else ""
-    return f"{must}, and is {_in_words(got.strip('`'))}{hint}"
+    got = got.strip("`")
+    return f"{must}, and is {'a number with a fraction' if got == 'float' else _in_words(got)}{hint}"
 
 
 def _unknown(name: str, there: list[Any]) -> str:
@@ -95,5 +102,7 @@ def _choices(there: list[Any]) -> Iterator[Any]:
     for kind in there:
         if get_origin(kind) is Literal:
             yield from get_args(kind)
+        elif isinstance(kind, EnumType):
+            yield from kind
         elif (tag := getattr(getattr(kind, "__struct_config__", None), "tag", None)) is not None:
             yield tag

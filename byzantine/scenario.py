@@ -248,44 +248,62 @@ class Contradiction(ValueError):
 def require_consistent(scenario: Scenario) -> None:
     """Raise `Contradiction` where a scenario contradicts itself."""
     _require_members(scenario)
+    _require_links(scenario.links, "links")
     for number, step in enumerate(scenario.steps):
-        if step.at_ms > scenario.heal_at_ms:
-            raise Contradiction(
-                f"steps[{number}].at_ms",
-                f"{step.at_ms} lies after heal_at_ms ({scenario.heal_at_ms}), when all faults end",
-            )
-        if isinstance(step, Submit | Read) and step.client >= scenario.clients:
-            there = (
-                f"{scenario.clients} clients are numbered from 0" if scenario.clients else "there are none"
-            )
-            raise Contradiction(f"steps[{number}].client", f"client {step.client} does not exist: {there}")
-    members = scenario.lying_members
+        _require_step(scenario, step, f"steps[{number}]")
+    members, f = scenario.lying_members, scenario.f
     if len(set(members)) != len(members):
         raise Contradiction("liars", "a member is listed twice: put all its lies into one entry")
-    if len(members) > scenario.f and scenario.expect.safe:
+    lying = f"{len(members)} of {scenario.replicas} members lie"
+    if len(members) > f and scenario.expect.safe:
+        why = f"{lying}, more than f = {f}, which no network is promised to bear: state safe = false"
+        raise Contradiction("expect.safe", why)
+    if len(members) <= f and not scenario.expect.safe:
+        raise Contradiction("expect.safe", f"{lying}, no more than f = {f}: safety is promised")
+    _require_expected(scenario)
+    _require_lies(scenario)
+
+
+def _require_step(scenario: Scenario, step: Step, field: str) -> None:
+    if step.at_ms > scenario.heal_at_ms:
         raise Contradiction(
-            "expect.safe",
-            f"{len(members)} of {scenario.replicas} lie, more than f = {scenario.f}: not promised",
+            f"{field}.at_ms",
+            f"{step.at_ms} lies after heal_at_ms ({scenario.heal_at_ms}), when all faults end",
         )
-    if len(members) <= scenario.f and not scenario.expect.safe:
-        raise Contradiction(
-            "expect.safe",
-            f"{len(members)} of {scenario.replicas} lie, no more than f = {scenario.f}: promised",
-        )
-    honest = set(range(scenario.replicas)) - set(members)
+    if isinstance(step, Submit | Read) and step.client >= scenario.clients:
+        there = f"{scenario.clients} clients are numbered from 0" if scenario.clients else "there are none"
+        raise Contradiction(f"{field}.client", f"client {step.client} does not exist: {there}")
+    if isinstance(step, Links):
+        _require_links(step, field)
+    if isinstance(step, Partition):
+        seats = [seat for group in step.groups for seat in group]
+        twice = next((seat for seat in seats if seats.count(seat) > 1), None)
+        if twice is not None:
+            raise Contradiction(f"{field}.groups", f"{twice} is named twice")
+
+
+def _require_links(links: Links, field: str) -> None:
+    if links.low_us > links.high_us:
+        raise Contradiction(f"{field}.low_us", f"{links.low_us} is above high_us ({links.high_us})")
+
+
+def _require_expected(scenario: Scenario) -> None:
+    expect, liars = scenario.expect, scenario.lying_members
     for field in ("evidence", "convicted", "halted"):
-        accused = getattr(scenario.expect, field)
+        accused = getattr(expect, field)
         for member in accused:
             _require_member(scenario, f"expect.{field}", member)
-        wrongly = [member for member in accused if member in honest]
-        if wrongly:
-            raise Contradiction(f"expect.{field}", f"member {wrongly[0]} does not lie in this scenario")
-        if scenario.expect.no_evidence and accused and field != "halted":
+            if member not in liars:
+                raise Contradiction(f"expect.{field}", f"member {member} does not lie in this scenario")
+        if expect.no_evidence and accused and field != "halted":
             raise Contradiction("expect.no_evidence", f"contradicts expect.{field}")
-    views = scenario.expect.views
-    if views is not None and views[0] > views[1]:
-        raise Contradiction("expect.views", f"{views[0]} is above {views[1]}")
-    _require_lies(scenario)
+    if expect.views is None:
+        return
+    least, most = expect.views
+    if least > most:
+        raise Contradiction("expect.views", f"{least} is above {most}")
+    if (expect.view == "kept" and least > 0) or (expect.view == "changed" and most == 0):
+        raise Contradiction("expect.views", f"{least} to {most} contradicts view = {expect.view!r}")
 
 
 def require_work(scenario: Scenario) -> None:
@@ -323,6 +341,8 @@ def _require_lies(scenario: Scenario) -> None:
     named = set(LINKS_DO)
     for lie in (*lies, *scenario.hostile_clients, *scenario.hostile_network):
         named.add(lie.behaviour)
+        for peer in lie.peers or ():
+            _require_member(scenario, f"{lie.behaviour}.peers", peer)
         if lie.to_ms is not None and lie.to_ms < lie.from_ms:
             raise Contradiction(f"{lie.behaviour}.to_ms", f"{lie.to_ms} is before from_ms ({lie.from_ms})")
         for field in ("views", "sequences"):

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from byzantine.fields import field_and_reason
 from byzantine.scenario import Scenario
-from byzantine.scenario_file import UnusableFile, scenario_of
+from byzantine.scenario_file import UnusableFile, read_text, scenario_of
 from byzantine.verdicts import FORMAT, Finding, Result
 
 MAX_REPLAY_BYTES = 4 * 1024 * 1024
@@ -86,16 +86,15 @@ def load_replay(path: Path, any_commit: bool = False) -> Replay:
     commit.
     """
     values = _values(path)
-    for field, own in (("format", FORMAT), ("version", this_version()), ("commit", this_commit())):
+    for field in Replay.__struct_fields__:
         if field not in values:
             raise UnusableFile(path, field, "is missing: this is no replay file")
-        if field == "commit" and any_commit:
-            continue
-        if values[field] != own:
+    for field, own in (("format", FORMAT), ("version", this_version()), ("commit", this_commit())):
+        if values[field] != own and not (field == "commit" and any_commit):
             anyway = " (--any-commit plays it anyway)" if field == "commit" else ""
-            why = f"{values[field]!r}, this is {own!r}: only the code that made it replays it{anyway}"
+            why = f"is {values[field]!r}, and here {own!r}: only the code that made it replays it{anyway}"
             raise UnusableFile(path, field, why)
-    scenario = scenario_of(values.get("scenario", {}), path, "scenario.")
+    scenario = scenario_of(values["scenario"], path, "scenario.")
     try:
         replay = msgspec.convert(values, Replay, strict=True)
     except msgspec.ValidationError as error:
@@ -104,17 +103,16 @@ def load_replay(path: Path, any_commit: bool = False) -> Replay:
 
 
 def _values(path: Path) -> dict[str, Any]:
+    text = read_text(path, MAX_REPLAY_BYTES)
     try:
-        if path.stat().st_size > MAX_REPLAY_BYTES:
-            raise UnusableFile(path, "", f"more than {MAX_REPLAY_BYTES} bytes")
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except OSError as error:
-        raise UnusableFile(path, "", error.strerror or str(error)) from None
+        return msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.MsgspecError as error:
         if path.suffix == ".toml":
             line = "is no replay file. Scenario files are for `tetrarch attack run FILE.toml`."
             raise UnusableFile(path, "", line) from None
         raise UnusableFile(path, "", f"is no replay file: {error}") from None
+    except RecursionError:
+        raise UnusableFile(path, "", "is nested too deeply") from None
 
 
 _TEST = '''"""A scenario that once failed: {why}"""

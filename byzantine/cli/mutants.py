@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from math import isnan
 from typing import TYPE_CHECKING
 
 import click
@@ -34,6 +35,8 @@ def mutants(
     from byzantine.campaign.parallel import run_all
     from byzantine.mutants import MUTANTS, MutantError, mutant_named
 
+    if isnan(patience):
+        fail(Exit.USAGE, "--patience: is no number")
     try:
         chosen = [mutant_named(name) for name in names] or list(MUTANTS.values())
     except MutantError as error:

@@ -301,6 +301,8 @@ def test_a_mutant_is_killed_and_told_by_what() -> None:
         (("run", "--group", "nobody"), "--group"),
         (("list", "equivocte"), "did you mean equivocate"),
         (("mutants", "no-such-mutant"), "no-such-mutant"),
+        (("mutants", "--patience", "nan"), "--patience"),
+        (("run", "./equivocate"), ".toml"),
         (("campaign", "--no-liars"), "--no-liars"),
         (("replay", "none.json"), "none.json"),
         (("shrink", "none.json"), "none.json"),

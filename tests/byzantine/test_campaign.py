@@ -190,10 +190,38 @@ def test_a_damaged_replay_is_refused_and_the_field_named(tmp_path: Path, change)
         load_replay(path)
 
 
-def test_what_is_no_json_is_no_replay(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"{", "no replay file"),
+        (b"", "no replay file"),
+        (b"[1]", "no replay file"),
+        (b"{}", "format: is missing"),
+        (b'{"a": "\xff"}', "UTF-8"),
+        (b'{"a":' * 50_000, "nested too deeply"),
+        (b" " * 4_200_000, "more than 4194304 bytes"),
+    ],
+)
+def test_what_is_no_replay_at_all_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
     path = tmp_path / "x"
-    path.write_text("{")
-    with pytest.raises(UnusableFile, match="no replay file"):
+    path.write_bytes(data)
+    with pytest.raises(UnusableFile, match=words):
+        load_replay(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"scenario": None}, "scenario: must be a table, and is nothing"),
+        ({"scenario": {"name": "x", "heal_at_ms": 1, "replicas": 2}}, "scenario.replicas: must be"),
+        ({"failed": [{"oracle": "a", "verdict": "maybe"}]}, "'maybe' is none of pass, fail, inconclusive"),
+        ({"commit": "another"}, "--any-commit plays it anyway"),
+    ],
+)
+def test_a_field_of_a_replay_that_is_wrong_is_named_whole(tmp_path: Path, change, words: str) -> None:
+    path = saved(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UnusableFile, match=words):
         load_replay(path)
 
 
@@ -281,19 +309,24 @@ def test_no_smaller_scenario_is_kept_that_fails_for_another_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("oracle", "before", "after"),
     [
         (
-            "no convergence within 60 ms: clients wait for 3; 0: height 1",
+            "liveness",
+            "no convergence within 60 ms: clients wait for 3",
             "no convergence within 1 ms: 2: down",
         ),
-        ("block 3: 3f0c12aa came to ok 1", "block 12: 77e012ab came to ok 2"),
-        ("the stores convict only [0, 1, 2]", "the stores convict only [3]"),
+        ("validity", "block 3: 3f0c12aa came to ok 1", "block 12: 77e012ab came to ok 2"),
+        ("accountability", "the stores convict only [0, 1, 2]", "the stores convict only [3]"),
     ],
 )
-def test_numbers_digests_and_where_all_stand_are_no_other_reason(before: str, after: str) -> None:
-    findings = [Finding("liveness", Verdict.FAIL, why) for why in (before, after)]
-    first, second = (structs.replace(judged(failing()), findings=(each,)) for each in findings)
+def test_numbers_digests_and_where_all_stand_are_no_other_reason(
+    oracle: str, before: str, after: str
+) -> None:
+    first, second = (
+        structs.replace(judged(failing()), findings=(Finding(oracle, Verdict.FAIL, why),))
+        for why in (before, after)
+    )
     assert same_failure(lambda _scenario: second, first)(failing())
 
 

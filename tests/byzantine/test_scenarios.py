@@ -138,6 +138,30 @@ def test_what_cannot_be_is_refused_and_the_field_named(
         ("live_within_ms = 20000", "live_within_ms = [1]", "must be a whole number, and is a list"),
         ("[[liars]]\nmember = 0", "[[liars]]", "liars[0].member: is missing"),
         ('name = "two-halves"', 'name = "Two halves"', "name: must be lower-case letters"),
+        ("sequences = [2, 5]", "sequences = [2]", "sequences: must be a list of length 2, and has 1"),
+        ("sequences = [2, 5]", "peers = [9]", "equivocate.peers: member 9 does not exist"),
+        ("at_ms = 300", "at_ms = 300.5", "must be a whole number, and is a number with a fraction"),
+        ("at_ms = 300", "at_ms = 2020-01-01", "must be a whole number, and is a date"),
+        ("[tuning]", "[links]\nlow_us = 9\nhigh_us = 8\n[tuning]", "links.low_us: 9 is above high_us (8)"),
+        (
+            'do = "crash"\nat_ms = 300\nmember = 2\nsurviving = 1',
+            'do = "links"\nhigh_us = 8',
+            "steps[2].low_us: ",
+        ),
+        (
+            'do = "crash"\nat_ms = 300\nmember = 2\nsurviving = 1',
+            'do = "partition"\ngroups = [[0, 1], [1]]',
+            "steps[2].groups: 1 is named twice",
+        ),
+        (
+            'view = "changed"',
+            'view = "kept"\nviews = [1, 2]',
+            "expect.views: 1 to 2 contradicts view = 'kept'",
+        ),
+        ("evidence = [0]", "safe = false", "1 of 4 members lie, no more than f = 1: safety is promised"),
+        ("seed = 7", "seed = " + 5000 * "9", "is no TOML"),
+        ("seed = 7", "seed = " + 5000 * "[", "is nested too deeply"),
+        ("seed = 7", '"a\\nb\\u001b" = 7', "a b\ufffd: there is no such field"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(tmp_path: Path, before: str, after: str, words: str) -> None:
@@ -145,6 +169,18 @@ def test_what_cannot_be_is_refused_with_what_can(tmp_path: Path, before: str, af
     with pytest.raises(UnusableFile) as refused:
         load_scenario(written(tmp_path, GOOD.replace(before, after)))
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"\xff", "UTF-8"), (b"", "format: must be 1"), (b"#" * 1_100_000, "more than")]
+)
+def test_what_is_no_scenario_at_all_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(data)
+    with pytest.raises(UnusableFile, match=words):
+        load_scenario(path)
+    with pytest.raises(UnusableFile, match="Is a directory"):
+        load_scenario(tmp_path)
 
 
 def test_a_table_where_a_list_of_them_belongs_is_refused_with_how_it_is_written(tmp_path: Path) -> None:
