@@ -32,7 +32,7 @@ from byzantine.liars.process import Mind, NodeDisk, ProcessSurroundings, lying_n
 from byzantine.liars.report import Report
 from byzantine.liars.twins import Twin
 from byzantine.scenario import FORMAT, Contradiction, Lie, Member
-from byzantine.scenario_file import UnusableFile
+from byzantine.scenario_file import UnusableFile, read_text
 from crypto.tls import TlsError
 from ledger.errors import ApplicationError, LedgerError
 from ledger.keyvalue import RocksKeyValue
@@ -65,17 +65,12 @@ class Lies(Struct, frozen=True, forbid_unknown_fields=True):
 
 def load_lies(path: Path) -> Lies:
     """Return the lies in a file. Raises `UnusableFile`, and `Contradiction` for an unknown behaviour."""
+    text = read_text(path, MAX_LIES_BYTES)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_LIES_BYTES + 1)
-        if len(data) > MAX_LIES_BYTES:
-            raise UnusableFile(path, "", f"more than {MAX_LIES_BYTES} bytes")
-        found = msgspec.json.decode(data, type=Lies)
-    except OSError as error:
-        raise UnusableFile(path, "", error.strerror or str(error)) from None
+        found = msgspec.json.decode(text, type=Lies)
     except msgspec.ValidationError as error:
         raise UnusableFile(path, *field_and_reason(error, Lies)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise UnusableFile(path, "", f"is no JSON: {error}") from None
     if found.format != FORMAT:
         raise UnusableFile(path, "format", f"must be {FORMAT}")
