@@ -87,7 +87,7 @@ def campaign(
     if interrupted:
         click.echo(f"interrupted after {len(results)} of {schedules} schedules", err=True)
     elif save is not None:
-        _save_shrunk(summary.failures[:SHRUNK], saving)
+        interrupted = _save_shrunk(summary.failures[:SHRUNK], saving)
     drawn = len(summary.failures[:SHRUNK])
     code = report(summary, saving, html, junit, as_json, drawn, made.command)
     return INTERRUPTED if interrupted else code
@@ -118,10 +118,17 @@ def _run(
     return False
 
 
-def _save_shrunk(failures: tuple[Result, ...], saving: Saving) -> None:
+def _save_shrunk(failures: tuple[Result, ...], saving: Saving) -> bool:
+    """Save what failures shrink to; returns whether somebody interrupted it."""
     from byzantine.campaign.runs import judged
     from byzantine.campaign.shrink import same_failure, shrink
 
-    for result in failures:
-        small = shrink(saving.scenarios(result), same_failure(judged, result)).scenario
-        saving.save_shrunk(judged(small), small)
+    try:
+        for result in failures:
+            if not saving.why_not:
+                small = shrink(saving.scenarios(result), same_failure(judged, result)).scenario
+                saving.save_shrunk(judged(small), small)
+    except KeyboardInterrupt:
+        click.echo("interrupted while failures were shrunk", err=True)
+        return True
+    return False

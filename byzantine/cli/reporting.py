@@ -99,9 +99,10 @@ def report(
         terminal.show(console(), summary, again)
     wrote = _write(junit, lambda: _junit(summary, again))
     if html is not None:
-        wrote &= _write(html, lambda: _page(summary, saving.scenarios, drawn, again))
-        if not as_json and wrote:
+        drew = _write(html, lambda: _page(summary, saving.scenarios, drawn, again))
+        if drew and not as_json:
             click.echo(f"Diagrams: {html}")
+        wrote = wrote and drew
     if not saving.saved:
         saving.save(summary.failures)
     saving.tell(len(summary.failures), as_json)

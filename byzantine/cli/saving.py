@@ -91,7 +91,9 @@ class Saving:
         if self.directory is None:
             return
         if self.why_not:
-            click.echo(f"Saved {self.saved:,} of {counted(failures, 'failure')}: {self.why_not}", err=True)
+            some = f"{self.saved:,} of {counted(failures, 'failure')}"
+            line = f"tetrarch: not all could be saved to {self.directory} ({some}): {self.why_not}"
+            click.echo(line, err=True)
         elif quiet:
             return
         elif not failures:

@@ -206,8 +206,23 @@ def test_a_disk_that_fills_up_costs_no_results(tmp_path: Path, monkeypatch: pyte
     result = ran("attack", *command, "--save", str(tmp_path / "kept"))
     assert result.code == 1
     assert "0 passed, 2 failed" in result.out
-    assert "Saved 0 of 2 failures" in result.err
+    assert "not all could be saved" in result.err
+    assert "(0 of 2 failures)" in result.err
     assert "No space left on device" in result.err
+
+
+def test_whoever_interrupts_the_shrinking_still_gets_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("byzantine.campaign.kinds.random_scenario", _too_strict)
+    monkeypatch.setattr("byzantine.campaign.shrink.shrink", interrupted)
+    command = ("campaign", "--kind", "random", "--schedules", "1", "--processes", "1")
+    result = ran("attack", *command, "--save", str(tmp_path / "kept"))
+    assert result.code == 130
+    assert "0 passed, 1 failed" in result.out
 
 
 def test_a_report_that_cannot_be_written_costs_no_results(
@@ -262,11 +277,13 @@ def test_a_failing_campaign_keeps_what_failed_and_says_how_to_see_it_again(
     monkeypatch.setattr("byzantine.campaign.kinds.random_scenario", _too_strict)
     keep = tmp_path / "kept"
     command = ("campaign", "--kind", "random", "--no-liars", "--schedules", "2", "--processes", "1")
-    result = ran("attack", *command, "--save", str(keep))
+    xml = tmp_path / "junit.xml"
+    result = ran("attack", *command, "--save", str(keep), "--junit", str(xml))
     assert result.code == 1
     first = int(next(keep.glob("random-n4-seed*.replay.json")).name.split("seed")[1].split(".")[0])
     again = f"tetrarch attack campaign --kind random --first {first} --schedules 1 --no-liars"
     assert again in result.out
+    assert again in xml.read_text()
     small = load_replay(next((keep / "shrunk").glob("*.replay.json")))
     assert small.scenario.events <= 20
 
