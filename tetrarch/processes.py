@@ -28,6 +28,11 @@ STOP_SECONDS: Final = 10.0
 
 POLL_SECONDS: Final = 0.02
 
+STOPPED: Final = "stopped"
+KILLED: Final = "killed"
+NOT_RUNNING: Final = "was not running"
+"""What became of a replica that was asked to stop."""
+
 PROGRAM: Final = ("tetrarch", "node")
 """What runs a replica: a module, and what stands before the replica's directory."""
 
@@ -205,17 +210,17 @@ class LocalNetwork:
     def stop(self, seconds: float = STOP_SECONDS) -> dict[str, str]:
         """Stop every replica: asked first, killed if it takes longer than `seconds`.
 
-        Returns what happened, by name: `stopped`, `killed`, or `was not running`.
+        Returns what happened, by name: `STOPPED`, `KILLED` or `NOT_RUNNING`.
         """
         asked = [replica for replica in self.replicas if replica.signal(signal.SIGTERM)]
         until = time.monotonic() + seconds
-        outcome = {replica.name: "was not running" for replica in self.replicas}
+        outcome = {replica.name: NOT_RUNNING for replica in self.replicas}
         for replica in asked:
             if replica.wait(max(0.0, until - time.monotonic())):
-                outcome[replica.name] = "stopped"
+                outcome[replica.name] = STOPPED
             else:
                 replica.kill()
-                outcome[replica.name] = "killed"
+                outcome[replica.name] = KILLED
         for replica in self.replicas:
             if replica not in asked:
                 replica.reap()

@@ -18,7 +18,7 @@ from byzantine.liars.report import ReportReader
 from byzantine.node import save_lies
 from byzantine.scenario import Liar
 from tetrarch.layout import NODE_FILE, STORE
-from tetrarch.processes import PROGRAM, ReplicaProcess
+from tetrarch.processes import KILLED, PROGRAM, STOP_SECONDS, ReplicaProcess
 
 LIAR = ("byzantine.node",)
 """What runs a liar, as `tetrarch.processes.PROGRAM` runs an honest member."""
@@ -255,6 +255,14 @@ class Members:
         for member in self.everybody:
             member.wanted = False
         return running
+
+    def on_stopped(self, member: RealMember, outcome: str) -> None:
+        """Take what became of an honest member that ran and was asked to stop (`LocalNetwork.stop`)."""
+        name = member.process.name
+        if outcome == KILLED:
+            self.stopped.append(f"asked to stop, {name} still ran {STOP_SECONDS:.0f} s later, and was killed")
+        elif member.brought_down_by_itself():
+            self.stopped.append(f"asked to stop, {member.how_it_ended()}")
 
     def look(self) -> None:
         """See who has ended, and why; read what liars report."""

@@ -338,11 +338,11 @@ class Play:
             for client in self.clients:
                 await client.close()
         finally:
+            self.members.look()
             running = self.members.end()
-            self.network.stop()
+            outcomes = self.network.stop()
         for member in running:
-            if member.brought_down_by_itself():
-                self.members.stopped.append(f"asked to stop, {member.how_it_ended()}")
+            self.members.on_stopped(member, outcomes[member.process.name])
         for member in self.members.everybody:
             member.read_report()
         await self.links.close()

@@ -25,7 +25,7 @@ from ledger.engine_records import TALLY_KEY
 from ledger.keyvalue import Family, MemoryKeyValue
 from ledger.ledger import Ledger
 from tetrarch.engines import ordering
-from tetrarch.processes import ReplicaProcess
+from tetrarch.processes import KILLED, STOPPED, ReplicaProcess
 
 KEYS = signatures("stand-in")
 GENESIS = simulated_genesis(Scenario(name="liars"), KEYS)
@@ -183,6 +183,14 @@ def test_a_liar_that_crashed_on_purpose_is_started_again_in_time(tmp_path: Path)
         report.write(Line(1, crashed_for_ms=65))
     members = seen_to_end(tmp_path, -signal.SIGKILL, liar)
     assert not members.broken
+
+
+def test_who_had_to_be_killed_when_it_was_asked_to_stop_has_a_fault() -> None:
+    member = RealMember(2, EndedProcess(Path("replica-2"), -signal.SIGKILL), None, 0, 2.0)
+    for outcome, told in ((STOPPED, 0), (KILLED, 1)):
+        members = Members([member], 2.0, lambda *_: None)
+        members.on_stopped(member, outcome)
+        assert len(members.stopped) == told
 
 
 def test_who_has_no_disk_left_may_end(tmp_path: Path) -> None:

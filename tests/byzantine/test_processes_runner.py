@@ -15,6 +15,7 @@ from byzantine.attacks.catalogue import ATTACKS, find_attack
 from byzantine.attacks.stage import liar, staged, work
 from byzantine.node import save_lies
 from byzantine.oracles import BROKEN
+from byzantine.runners import members
 from byzantine.runners.processes import run_on_processes
 from byzantine.scenario import (
     Clock,
@@ -206,6 +207,7 @@ import sys
 from pathlib import Path
 from byzantine.attacks.stage import staged
 from byzantine.oracles import BROKEN
+from byzantine.runners import members
 from byzantine.runners.processes import run_on_processes
 run_on_processes(staged("ended", 4, 1, heal_at_ms=60_000), Path(sys.argv[1]), keep=True)
 """
@@ -235,6 +237,17 @@ def test_an_honest_replica_that_ends_by_itself_is_a_failure_with_its_last_words(
     assert result.verdict is Verdict.FAIL
     assert "a correct replica stopped: replica-1 ended with exit code 2" in why(result, "robustness")
     assert "tls.key" in why(result, "robustness")
+
+
+def test_an_honest_replica_that_does_not_stop_when_it_is_asked_to_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "PROGRAM", ("tests.byzantine.deaf_node", "node"))
+    result = run_on_processes(staged("deaf", 4, 1, steps=work(1, rounds=2)), tmp_path, keep=True)
+    assert result.verdict is Verdict.FAIL
+    assert [finding.oracle for finding in result.failed] == ["robustness"]
+    assert "asked to stop, replica-2 still ran 10 s later, and was killed" in why(result, "robustness")
+    assert nothing_runs(tmp_path / "net")
 
 
 @pytest.mark.parametrize(
