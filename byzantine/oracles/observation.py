@@ -129,6 +129,10 @@ class Observation:
     refused: Mapping[str, int] = field(default_factory=dict)
     fired: Mapping[str, int] = field(default_factory=dict)
     overfull: Sequence[str] = ()
+    """What grew beyond its bound at an honest replica, in words."""
+    peak_bytes: Mapping[int, int | None] = field(default_factory=dict)
+    """The most memory that each honest replica's process took, where each is one. `None`: nobody could
+    tell."""
     highest_view: int = 0
     recovered_ms: int | None = None
     unfinished: str = ""

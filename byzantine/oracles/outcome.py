@@ -5,6 +5,10 @@ outcome came about.
 from byzantine.oracles.ledger import executed_at
 from byzantine.oracles.observation import Observation
 from byzantine.verdicts import BROKEN, NOT_EXPECTED, Finding, Verdict
+from ledger.keyvalue import MIB
+
+MAX_PROCESS_BYTES = 200 * MIB
+"""What the process of a replica may take of memory, whatever is sent to it. Left in peace it takes 60 MB."""
 
 
 def conduct(seen: Observation) -> Finding | None:
@@ -48,7 +52,20 @@ def memory(seen: Observation) -> Finding:
     """Nothing that others send heaps up beyond its bound."""
     if seen.overfull:
         return Finding("memory", Verdict.FAIL, seen.overfull[0])
-    return Finding("memory", Verdict.PASS)
+    peaks = {member: peak for member, peak in seen.peak_bytes.items() if peak is not None}
+    if not seen.peak_bytes:
+        return Finding("memory", Verdict.PASS)
+    most = max(peaks, key=peaks.__getitem__, default=None)
+    if most is not None and peaks[most] > MAX_PROCESS_BYTES:
+        return Finding("memory", Verdict.FAIL, _memory(most, peaks[most]))
+    for member in seen.peak_bytes:
+        if member not in peaks:
+            return Finding("memory", Verdict.INCONCLUSIVE, f"nobody could tell what replica {member} took")
+    return Finding("memory", Verdict.PASS, "" if most is None else _memory(most, peaks[most]))
+
+
+def _memory(member: int, peak: int) -> str:
+    return f"replica {member} took {peak // MIB} MB at most, of {MAX_PROCESS_BYTES // MIB} MB"
 
 
 def liveness(seen: Observation) -> Finding:

@@ -58,6 +58,8 @@ class RealMember:
         """Whether its disk was full since it started."""
         self.lives = 0
         """How often it was started."""
+        self.peak_bytes: int | None = None
+        """The most memory that its processes took, as far as that could be read."""
         self.fired: Counter[str] = Counter()
         self.crashed_for_ms: int | None = None
         """A liar's crash of its own choice, which is to be followed by a start."""
@@ -106,7 +108,15 @@ class RealMember:
     def kill(self) -> None:
         """End its process as a crash does, if it runs: what it wrote stays with the system, synced or not."""
         self.wanted = False
+        self.weigh()
         self.process.kill()
+
+    def weigh(self) -> None:
+        """Read how much memory its process has taken at most, if it runs and the system tells."""
+        pid = self.process.pid_number()
+        peak = None if pid is None else peak_bytes(pid)
+        if peak is not None:
+            self.peak_bytes = max(peak, self.peak_bytes or 0)
 
     def read_report(self) -> None:
         """Take in what a liar has reported since."""
@@ -197,6 +207,15 @@ class RealMember:
         marked, self._marked = self._marked, False
         right = f"{_MARKED}{'true' if marked else 'false'}"
         file.write_text(text.replace(f"{_MARKED}true", right).replace(f"{_MARKED}false", right))
+
+
+def peak_bytes(pid: int) -> int | None:
+    """Return the most memory that a process of this machine has had resident, or `None` (proc(5), VmHWM)."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return None
 
 
 def _flip(file: Path, bit: int) -> None:

@@ -340,6 +340,8 @@ class Play:
         finally:
             self.members.look()
             running = self.members.end()
+            for member in running:
+                member.weigh()
             outcomes = self.network.stop()
         for member in running:
             self.members.on_stopped(member, outcomes[member.process.name])

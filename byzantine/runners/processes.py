@@ -11,6 +11,7 @@ member's conduct here but the search for evidence, in what the others keep of it
 else is different.
 """
 
+import os
 import shutil
 import signal
 import tempfile
@@ -25,7 +26,7 @@ from byzantine import scenario as plan
 from byzantine.known import require_known
 from byzantine.oracles import Observation, judge
 from byzantine.oracles.observation import Chain
-from byzantine.runners.members import CAN_FILL_DISKS
+from byzantine.runners.members import CAN_FILL_DISKS, RealMember, peak_bytes
 from byzantine.runners.outsiders import acts_on_frames
 from byzantine.runners.playing import Lost, Play
 from byzantine.runners.results import unfinished
@@ -35,7 +36,6 @@ from byzantine.scenario import Scenario, require_consistent, require_work
 from byzantine.verdicts import Result
 from crypto.keys import InlineChecker
 from ledger.errors import StoreError
-from ledger.keyvalue import MIB
 from tetrarch.errors import ConfigurationError
 from tetrarch.event_loop import run
 from tetrarch.layout import GENESIS_FILE
@@ -49,8 +49,8 @@ NET = "net"
 SLOWDOWN = 2.0
 """How much slower a scenario's time passes: several replicas share a core here, and need what they need."""
 
-MAX_RESIDENT_BYTES = 300 * MIB
-"""What a replica may take of memory, whatever is sent to it."""
+TELLS_PEAKS = peak_bytes(os.getpid()) is not None
+"""Whether this system tells the most memory that another process has had."""
 
 
 def run_on_processes(
@@ -148,6 +148,7 @@ def observe(play: Play, opened: ExitStack) -> Observation:
         fired=_fired(play),
         recovered_ms=play.recovered_ms,
         unfinished=play.unfinished,
+        peak_bytes={member.number: _peak_bytes(play, member) for member in members.honest},
     )
     _look_into_stores(play, seen, opened)
     _take_statuses(play, seen)
@@ -160,6 +161,12 @@ def _fired(play: Play) -> Counter[str]:
     for member in play.members.everybody:
         fired.update(member.fired)
     return fired
+
+
+def _peak_bytes(play: Play, member: RealMember) -> int | None:
+    """Return the most memory that a member took; elsewhere than on Linux as it says itself."""
+    status = play.statuses.get(member.number)
+    return member.peak_bytes if TELLS_PEAKS or status is None else status.resident_bytes
 
 
 def _look_into_stores(play: Play, seen: Observation, opened: ExitStack) -> None:
@@ -186,7 +193,7 @@ def _look_into_stores(play: Play, seen: Observation, opened: ExitStack) -> None:
 def _take_statuses(play: Play, seen: Observation) -> None:
     """Take what members said of themselves at the end."""
     refused: Counter[str] = Counter()
-    halted, overfull = list(play.told.broken), []
+    halted = list(play.told.broken)
     honest = {member.number: member for member in play.members.honest}
     for (number, _), counts in play.counted.items():
         if number in honest:
@@ -202,9 +209,7 @@ def _take_statuses(play: Play, seen: Observation) -> None:
             halted.append(f"replica {number} halted: {status.halted}")
         if status.role == "marked" and not member.lost_disk:
             halted.append(f"replica {number} was marked, though its disk is whole")
-        if status.resident_bytes > MAX_RESIDENT_BYTES:
-            overfull.append(f"replica {number}: {status.resident_bytes // MIB} MB of memory")
-    seen.refused, seen.halted, seen.overfull = refused, halted, overfull
+    seen.refused, seen.halted = refused, halted
     seen.halted_liars = {
         number: status.halted
         for number, status in play.statuses.items()

@@ -289,6 +289,20 @@ def test_the_outcome_fails_where_a_view_was_left_needlessly() -> None:
     fails(staged(replace(observed(), highest_view=1), fired=(), view="kept"), "outcome", "needlessly")
 
 
+def test_memory_is_bounded_where_replicas_are_processes() -> None:
+    megabyte = 1024 * 1024
+    peaks = {1: 60 * megabyte, 2: 61 * megabyte, 3: 59 * megabyte}
+    assert found(replace(observed(), peak_bytes=peaks), "memory").verdict is Verdict.PASS
+    fails(replace(observed(), peak_bytes=peaks | {2: 201 * megabyte}), "memory", "replica 2 took 201 MB")
+    fails(replace(observed(), peak_bytes={1: None, 2: 201 * megabyte}), "memory", "replica 2 took 201 MB")
+
+
+def test_memory_that_nobody_could_measure_is_inconclusive() -> None:
+    finding = found(replace(observed(), peak_bytes={1: 60_000_000, 2: None}), "memory")
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "replica 2" in finding.why
+
+
 def result_with(*verdicts: Verdict) -> Result:
     findings = tuple(Finding("agreement", verdict) for verdict in verdicts)
     return Result("x", 4, 0, "simulated", {}, findings, 0, 0, None, (), (), 0.0)

@@ -72,6 +72,7 @@ def test_an_honest_network_survives_a_kill_and_a_partition(tmp_path: Path) -> No
     assert result.runner == "processes"
     assert result.recovered_ms is not None
     assert result.blamed == ()
+    assert why_passed(result, "memory").endswith("MB at most, of 200 MB")
     assert nothing_runs(tmp_path / "net")
 
 
@@ -242,12 +243,21 @@ def test_an_honest_replica_that_ends_by_itself_is_a_failure_with_its_last_words(
 def test_an_honest_replica_that_does_not_stop_when_it_is_asked_to_is_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(members, "PROGRAM", ("tests.byzantine.deaf_node", "node"))
+    monkeypatch.setattr(members, "PROGRAM", ("tests.byzantine.odd_node", "deaf", "node"))
     result = run_on_processes(staged("deaf", 4, 1, steps=work(1, rounds=2)), tmp_path, keep=True)
     assert result.verdict is Verdict.FAIL
     assert [finding.oracle for finding in result.failed] == ["robustness"]
     assert "asked to stop, replica-2 still ran 10 s later, and was killed" in why(result, "robustness")
     assert nothing_runs(tmp_path / "net")
+
+
+def test_memory_that_an_honest_replica_took_for_a_moment_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "PROGRAM", ("tests.byzantine.odd_node", "heavy", "node"))
+    result = run_on_processes(staged("heavy", 4, 1, steps=work(1, rounds=2)), tmp_path)
+    assert [finding.oracle for finding in result.failed] == ["memory"]
+    assert "replica 2 took" in why(result, "memory")
 
 
 @pytest.mark.parametrize(
