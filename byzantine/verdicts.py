@@ -88,6 +88,8 @@ class Result(Struct, frozen=True):
     """Members that lied."""
     seconds: float
     """How long the run took on this machine."""
+    within_ms: int | None = None
+    """How long recovery might have taken, by the same clock; `None`: it was not expected."""
 
     def lean(self, same: dict[tuple[Finding, ...], tuple[Finding, ...]]) -> "Result":
         """Return this sharing its findings with all results that have the same: most runs pass alike."""

@@ -135,5 +135,16 @@ class Observation:
     tell."""
     highest_view: int = 0
     recovered_ms: int | None = None
+    """From the end of all faults to convergence, by the run's clock; `None` where it did not converge."""
+    bound_ms: int | None = None
+    """How long that may take by this clock; `None`: what the scenario says, which is in its own time."""
+    allowance_ms: int = 0
+    """How much longer it may take on a machine that others use too."""
     unfinished: str = ""
     """What was still awaited when time was up, in words."""
+
+    @property
+    def within_ms(self) -> int | None:
+        """How long convergence may take in all, by the run's clock; `None`: it is not expected."""
+        bound = self.scenario.expect.live_within_ms if self.bound_ms is None else self.bound_ms
+        return None if bound is None else bound + self.allowance_ms

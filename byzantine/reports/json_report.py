@@ -45,6 +45,12 @@ class ReportedRun(Struct, frozen=True, forbid_unknown_fields=True):
         int | None,
         Meta(description="From the end of all faults to convergence; null where it did not converge."),
     ]
+    within_ms: Annotated[
+        int | None,
+        Meta(
+            description="How long that might have taken, by the same clock; null where it was not expected."
+        ),
+    ]
     blamed: Annotated[
         tuple[Count, ...], Meta(description="Members that honest replicas hold evidence against.")
     ]
@@ -120,6 +126,7 @@ def _run(result: Result) -> ReportedRun:
         safe=_answer(result.safe),
         live=_answer(result.live),
         recovered_ms=result.recovered_ms,
+        within_ms=result.within_ms,
         blamed=result.blamed,
         liars=result.liars,
         verdict=result.verdict,

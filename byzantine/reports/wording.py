@@ -49,7 +49,8 @@ def counted(number: int, one: str, many: str = "") -> str:
 def live(result: Result) -> str:
     """Return whether the run converged, and how long that took."""
     if result.live is Verdict.PASS and result.recovered_ms is not None:
-        return f"yes, {duration(result.recovered_ms)}"
+        bound = "" if result.within_ms is None else f" of {duration(result.within_ms)}"
+        return f"yes, {duration(result.recovered_ms)}{bound}"
     return YES_NO[result.live]
 
 

@@ -28,7 +28,7 @@ from byzantine.oracles import Observation, judge
 from byzantine.oracles.observation import Chain
 from byzantine.runners.members import CAN_FILL_DISKS, RealMember, peak_bytes
 from byzantine.runners.outsiders import acts_on_frames
-from byzantine.runners.playing import Lost, Play
+from byzantine.runners.playing import ALLOWANCE_MS, Lost, Play
 from byzantine.runners.results import unfinished
 from byzantine.runners.simulated import result_of
 from byzantine.runners.stores import audited, faults, highest_view, opened_chain, proof_in
@@ -147,6 +147,8 @@ def observe(play: Play, opened: ExitStack) -> Observation:
         misconduct=None,
         fired=_fired(play),
         recovered_ms=play.recovered_ms,
+        bound_ms=play.bound_ms,
+        allowance_ms=ALLOWANCE_MS,
         unfinished=play.unfinished,
         peak_bytes={member.number: _peak_bytes(play, member) for member in members.honest},
     )

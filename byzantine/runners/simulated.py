@@ -176,4 +176,5 @@ def result_of(seen: Observation, findings: Sequence[Finding], runner: str, secon
         blamed=tuple(sorted(seen.evidence.keys() | seen.convicted)),
         liars=scenario.lying_members,
         seconds=seconds,
+        within_ms=seen.within_ms,
     )

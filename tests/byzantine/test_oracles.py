@@ -289,6 +289,19 @@ def test_the_outcome_fails_where_a_view_was_left_needlessly() -> None:
     fails(staged(replace(observed(), highest_view=1), fired=(), view="kept"), "outcome", "needlessly")
 
 
+def test_liveness_fails_where_convergence_took_longer_than_is_stated() -> None:
+    fails(replace(observed(), recovered_ms=60_001), "liveness", "took 60001 ms, 60000 ms are stated")
+
+
+def test_what_is_stated_and_allowed_for_a_shared_machine_is_told_and_is_the_bound() -> None:
+    shared = replace(observed(), bound_ms=500, allowance_ms=1_000)
+    passed = found(replace(shared, recovered_ms=1_500), "liveness")
+    assert passed.verdict is Verdict.PASS
+    assert passed.why.startswith("convergence took 1500 ms, 500 ms are stated, and 1000 ms more allowed")
+    fails(replace(shared, recovered_ms=1_501), "liveness", "took 1501 ms")
+    fails(replace(shared, recovered_ms=None), "liveness", "within 1500 ms")
+
+
 def test_memory_is_bounded_where_replicas_are_processes() -> None:
     megabyte = 1024 * 1024
     peaks = {1: 60 * megabyte, 2: 61 * megabyte, 3: 59 * megabyte}

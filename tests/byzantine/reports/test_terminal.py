@@ -42,7 +42,7 @@ def test_no_line_is_wider_than_the_terminal(show, width):
 
 def test_a_row_tells_what_fired_whether_it_was_safe_and_live_and_who_is_blamed():
     row = next(line for line in printed(terminal.show_runs, SUMMARY, 120).splitlines() if "drop" in line)
-    told = "equivocating-primary 4 7 equivocate 3, drop 1,200 yes yes, 870 ms replica 0 pass"
+    told = "equivocating-primary 4 7 equivocate 3, drop 1,200 yes yes, 870 ms of 10.0 s replica 0 pass"
     assert " ".join(row.split()) == told
 
 

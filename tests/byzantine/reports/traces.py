@@ -23,6 +23,7 @@ def make_result(name: str = "quiet", n: int = 4, seed: int = 7, **changes) -> Re
         "blamed": (),
         "liars": (),
         "seconds": 0.02,
+        "within_ms": 10_000,
     }
     return Result(name, n, seed, **(values | changes))
 
