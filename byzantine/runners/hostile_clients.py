@@ -9,7 +9,7 @@ its connection, and what follows waits for the next: else most of them would be 
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
 from byzantine.liars import clients  # noqa: F401  # defines their behaviours
@@ -130,7 +130,9 @@ class Line:
 
     def __init__(self, member: MemberId, dial: Callable[[MemberId], Awaitable[ClientConnection]]) -> None:
         self._member, self._dial = member, dial
-        self._waiting: asyncio.Queue[bytes] = asyncio.Queue()
+        self._waiting: deque[bytes] = deque()
+        self._more = asyncio.Event()
+        """Set when something was added to these."""
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -139,7 +141,8 @@ class Line:
 
     def send(self, frame: bytes) -> None:
         """Send a frame as soon as there is a connection for it."""
-        self._waiting.put_nowait(frame)
+        self._waiting.append(frame)
+        self._more.set()
 
     async def close(self) -> None:
         """End the connection."""
@@ -164,17 +167,31 @@ class Line:
         closed = asyncio.ensure_future(connection.wait_closed())
         try:
             while not closed.done():
-                frame = asyncio.ensure_future(self._waiting.get())
-                await asyncio.wait((frame, closed), return_when=asyncio.FIRST_COMPLETED)
-                if not frame.done():
-                    frame.cancel()
-                    return
-                connection.send(frame.result())
-                if not _makes_sense(frame.result()):
+                if self._send_all(connection):
                     await asyncio.wait((closed,), timeout=CLOSING_SECONDS)
                     return
+                more = asyncio.ensure_future(self._more.wait())
+                await asyncio.wait((more, closed), return_when=asyncio.FIRST_COMPLETED)
+                more.cancel()
         finally:
             closed.cancel()
+
+    def _send_all(self, connection: ClientConnection) -> bool:
+        """Send all that waits, in one turn of the event loop, so that it leaves in one piece: a replica that
+        gets frames one by one may well answer each before the next one comes, and never has too many of them.
+
+        Returns whether the last one makes no sense: then those behind it still wait.
+        """
+        self._more.clear()
+        while self._waiting:
+            frame = self._waiting[0]
+            if not connection.send(frame):
+                # For the next connection, or for when there is room in this one.
+                break
+            self._waiting.popleft()
+            if not _makes_sense(frame):
+                return True
+        return False
 
 
 def _makes_sense(frame: bytes) -> bool:

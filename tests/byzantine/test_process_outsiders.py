@@ -47,6 +47,46 @@ def test_what_follows_a_frame_that_makes_no_sense_comes_over_the_next_connection
     asyncio.run(story())
 
 
+def test_what_is_said_at_once_comes_at_once() -> None:
+    async def story() -> None:
+        seen = Recorder()
+        replica = await listener(seen)
+        together: list[int] = []
+        """How many frames came in each of the replica's turns."""
+        turn_began = False
+
+        def on_frame(_source: object, _frame: bytes) -> None:
+            nonlocal turn_began
+            if not turn_began:
+                turn_began = True
+                together.append(0)
+                asyncio.get_running_loop().call_soon(end_turn)
+            together[-1] += 1
+
+        def end_turn() -> None:
+            nonlocal turn_began
+            turn_began = False
+
+        seen.on_frame = on_frame
+
+        async def dial(_member: MemberId) -> ClientConnection:
+            shown = member_identity(0).fingerprint
+            return await ClientConnection.connect(replica.address, client_side(), shown, lambda _: None)
+
+        line = Line(MemberId(0), dial)
+        line.open()
+        line.send(GOOD[0])
+        await seen.until_frames(1)
+        for _ in range(200):
+            line.send(GOOD[1])
+        await seen.until_frames(201)
+        assert max(together) > 64
+        await line.close()
+        await replica.close()
+
+    asyncio.run(story())
+
+
 class Stage:
     """Members that say what they are told to, as long as they are there."""
 

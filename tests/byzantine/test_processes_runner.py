@@ -104,7 +104,7 @@ SAMPLE = {
     "view-change": "mixed-proof",
     "state-transfer": "diverged",
     "replies": "wrong-read",
-    "client": "one-member-only",
+    "client": "flood",
     "network": "everything-at-once",
     "collusion": "more-than-f",
 }
