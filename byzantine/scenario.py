@@ -173,7 +173,8 @@ class Expect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     level: bool = False
     """Whether all honest replicas stand at one block when faults end, before there is new work."""
     fired: tuple[Name, ...] | None = None
-    """Behaviours that must have fired, or what links must have done (`LINKS_DO`); `None`: all behaviours."""
+    """Behaviours that must have fired, at whomever, or what links must have done (`LINKS_DO`). `None`: all of
+    them, at each liar and hostile client that has them."""
 
 
 class Tunes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -90,6 +90,8 @@ class Result(Struct, frozen=True):
     """How long the run took on this machine."""
     within_ms: int | None = None
     """How long recovery might have taken, by the same clock; `None`: it was not expected."""
+    fired_by: dict[str, dict[str, int]] = {}
+    """Who fired which behaviour, and how often, as `byzantine.culprits` names them."""
 
     def lean(self, same: dict[tuple[Finding, ...], tuple[Finding, ...]]) -> "Result":
         """Return this sharing its findings with all results that have the same: most runs pass alike."""

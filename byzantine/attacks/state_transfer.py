@@ -343,9 +343,10 @@ def mixed_commits(n: int, seed: int) -> Scenario:
     source="Aardvark 2009",
 )
 def slow_serving(n: int, seed: int) -> Scenario:
-    """It waits for a liar's answer, and not much longer than others took for theirs."""
-    refused = ("catch-up: silent source",)
-    expect = Expect(view="kept", no_evidence=True, refused=refused, live_within_ms=1_000)
+    """It waits for a liar's answer, and not much longer than others took for theirs. Of many liars it does not
+    come to each."""
+    refused, fired = ("catch-up: silent source",), ("slow-serving",)
+    expect = Expect(view="kept", no_evidence=True, refused=refused, fired=fired, live_within_ms=1_000)
     return _lagging("slow-serving", n, seed, expect=expect, mend_ms=1_900)
 
 

@@ -115,7 +115,7 @@ class Flood(ClientBehaviour):
     """Asks more questions than one may, sends transactions under many keys with signatures good and bad, too
     large a payload, and in turn the largest frame, which makes no sense, and a larger one."""
 
-    # Questions: three times as many as a replica lets wait. Wherever TLS cuts them in two, one part is too many.
+    # Three times as many questions as a replica lets wait: where TLS cuts them in two, one part is too many.
     parameters: ClassVar[Parameters] = {"transactions": 40, "questions": 200}
 
     def speak(self) -> None:

@@ -128,6 +128,9 @@ class Observation:
     """Members whom the stores of all honest replicas together convict; looked for where a scenario asks."""
     refused: Mapping[str, int] = field(default_factory=dict)
     fired: Mapping[str, int] = field(default_factory=dict)
+    """How often each behaviour fired, whoever has it, and what was done to links."""
+    fired_by: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """How often each behaviour fired at each who has it (`byzantine.culprits`)."""
     overfull: Sequence[str] = ()
     """What grew beyond its bound at an honest replica, in words."""
     peak_bytes: Mapping[int, int | None] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 outcome came about.
 """
 
+from byzantine.culprits import meant
 from byzantine.oracles.ledger import executed_at
 from byzantine.oracles.observation import Observation
 from byzantine.verdicts import BROKEN, NOT_EXPECTED, Finding, Verdict
@@ -95,14 +96,26 @@ def _bound(seen: Observation) -> str:
     return f"{stated} ms are stated, and {seen.allowance_ms} ms more allowed on a machine that others use too"
 
 
+def _silent(seen: Observation) -> str:
+    """Return which behaviour never fired though it was to, or nothing."""
+    expect = seen.scenario.expect
+    everybody = meant(seen.scenario)
+    behaviours = [behaviour for _, behaviour in everybody] if expect.fired is None else expect.fired
+    for behaviour in behaviours:
+        if not seen.fired.get(behaviour):
+            return f"{behaviour} never fired"
+    for who, behaviour in everybody if expect.fired is None else ():
+        if not seen.fired_by.get(who, {}).get(behaviour):
+            return f"{behaviour} never fired at {who}"
+    return ""
+
+
 def expected(seen: Observation) -> Finding:
     """What the scenario states beyond safety and liveness: who fired, what was refused, which view."""
     expect = seen.scenario.expect
-    named = [lie.behaviour for liar in seen.scenario.liars for lie in liar.lies]
-    named += [lie.behaviour for lie in (*seen.scenario.hostile_clients, *seen.scenario.hostile_network)]
-    for behaviour in named if expect.fired is None else expect.fired:
-        if not seen.fired.get(behaviour):
-            return Finding("outcome", Verdict.FAIL, f"{behaviour} never fired")
+    silent = _silent(seen)
+    if silent:
+        return Finding("outcome", Verdict.FAIL, silent)
     for member in expect.halted:
         if member not in seen.halted_liars:
             return Finding("outcome", Verdict.FAIL, f"member {member} never noticed that it is wrong")

@@ -35,6 +35,13 @@ class ReportedRun(Struct, frozen=True, forbid_unknown_fields=True):
     fired: Annotated[
         dict[str, Count], Meta(description="How often each behaviour really did what it is named for.")
     ]
+    fired_by: Annotated[
+        dict[str, dict[str, Count]],
+        Meta(
+            description="The same for each who has a behaviour: member N, hostile client N, network. Hostile"
+            " clients are numbered apart from honest ones."
+        ),
+    ]
     safe: Annotated[
         Answer, Meta(description="Whether all oracles of safety passed; null where that is inconclusive.")
     ]
@@ -123,6 +130,7 @@ def _run(result: Result) -> ReportedRun:
         seed=result.seed,
         runner=result.runner,
         fired=dict(result.fired),
+        fired_by=result.fired_by,
         safe=_answer(result.safe),
         live=_answer(result.live),
         recovered_ms=result.recovered_ms,

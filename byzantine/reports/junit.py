@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from byzantine.reports.groups import Group, grouped
-from byzantine.reports.wording import Replay, clean, fired, live, named, replay_command
+from byzantine.reports.wording import Replay, clean, fired, fired_by, live, named, replay_command
 from byzantine.verdicts import Result, Summary, Verdict
 
 
@@ -60,6 +60,7 @@ def _facts(result: Result) -> str:
     return "\n".join(
         (
             f"fired: {fired(result.fired) or 'nothing'}",
+            *(f"fired at {line}" for line in (fired_by(result),) if line),
             f"live: {live(result)}",
             f"blamed: {named(result.blamed) or 'nobody'}",
             f"liars: {named(result.liars) or 'nobody'}",

@@ -11,7 +11,7 @@ from byzantine.reports.lanes import Drawing, draw
 from byzantine.reports.selection import Selection, select
 from byzantine.reports.story import shortened, told
 from byzantine.reports.svg import escaped
-from byzantine.reports.wording import counted, fired, live, moment, named
+from byzantine.reports.wording import counted, fired, fired_by, live, moment, named
 from byzantine.trace import Event, What
 from byzantine.verdicts import Result
 from consensus.quorum import Quorums
@@ -52,7 +52,7 @@ def _facts(result: Result, messages: Sequence[Message], command: str) -> str:
         ("seed", f"{result.seed}"),
         ("liars", named(result.liars) or "nobody"),
         ("blamed", named(result.blamed) or "nobody"),
-        ("fired", escaped(fired(result.fired)) or "nothing"),
+        ("fired", escaped(fired_by(result) or fired(result.fired)) or "nothing"),
         ("live", live(result)),
         ("blocks", f"{result.blocks:,}"),
         ("highest view", f"{result.views:,}"),

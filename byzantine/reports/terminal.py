@@ -19,6 +19,7 @@ from byzantine.reports.wording import (
     counted,
     duration,
     fired,
+    fired_by,
     idle,
     live,
     named,
@@ -87,6 +88,8 @@ def explain(screen: Console, failures: Sequence[Result], replay: Replay = replay
             tell(screen, "no oracle looked at this run", "  ")
         if wronged := slandered(result):
             tell(screen, f"blamed without having lied: {named(wronged)}", "  ")
+        if who := fired_by(result):
+            tell(screen, f"fired at {who}", "  ")
         for name in idle(result):
             tell(screen, f"never fired: {clean(name)}", "  ")
         tell(screen, f"again: {clean(replay(result))}", "  ")

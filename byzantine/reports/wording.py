@@ -59,6 +59,13 @@ def fired(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{clean(name)} {count:,}" for name, count in counts.items())
 
 
+def fired_by(result: Result) -> str:
+    """Return how often each behaviour fired at each who has it; empty where it was at most one of them."""
+    if len(result.fired_by) < 2:
+        return ""
+    return "; ".join(f"{clean(who)}: {fired(counts)}" for who, counts in result.fired_by.items())
+
+
 def named(ids: tuple[int, ...]) -> str:
     """Return members by what they are, so that 0 is no number of them: replica 0, replicas 0 and 1."""
     names = [str(member) for member in ids]

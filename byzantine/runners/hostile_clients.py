@@ -9,9 +9,10 @@ its connection, and what follows waits for the next: else most of them would be 
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 
+from byzantine.culprits import Deeds, hostile_client
 from byzantine.liars import clients  # noqa: F401  # defines their behaviours
 from byzantine.liars.client import Stage, Unread, key_number, make_client_behaviour
 from byzantine.runners.clock import RunClock
@@ -52,13 +53,13 @@ class RealHostileClient:
         seed: int,
         config: ClientConfig,
         clock: RunClock,
-        fired: Counter[str],
+        deeds: Deeds,
         sent: set[TxId],
     ) -> None:
-        """`fired` and `sent` are added to: how often it was hostile, and its transactions."""
+        """`deeds` and `sent` are added to: how often it was hostile, and its transactions."""
         self.number = number
         self.genesis: Genesis = config.trust.genesis
-        self._clock, self._fired, self._sent = clock, fired, sent
+        self._clock, self._deeds, self._sent = clock, deeds, sent
         self._keys = RealSignatures()
         self._endpoints = config.endpoints
         context = client_context_anonymous([each.certificate for each in config.endpoints.values()])
@@ -122,7 +123,7 @@ class RealHostileClient:
 
     def on_lied(self, behaviour: str) -> None:
         """It fired."""
-        self._fired[behaviour] += 1
+        self._deeds.note(hostile_client(self.number), behaviour)
 
 
 class Line:

@@ -5,11 +5,11 @@ be known here: what it does with it, and how links are cut.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from byzantine.culprits import NETWORK, Deeds
 from byzantine.liars import broker, cutting  # noqa: F401  # define their adversaries
 from byzantine.liars.adversary import Standing, require_elsewhere
 from byzantine.runners.clock import RunClock
@@ -85,12 +85,12 @@ class RealWires:
         lookout: Lookout,
         clock: RunClock,
         signers: Mapping[int, Signer],
-        fired: Counter[str],
+        deeds: Deeds,
     ) -> None:
-        """`signers`: what members sign with, where adversaries show what members said elsewhere. `fired` is
+        """`signers`: what members sign with, where adversaries show what members said elsewhere. `deeds` is
         added to."""
         self.healed = False
-        self._fired = fired
+        self._deeds = deeds
         self._roster = genesis.roster()
         self._links, self._lookout, self._clock, self._signers = links, lookout, clock, signers
 
@@ -105,7 +105,7 @@ class RealWires:
 
     def on_lied(self, behaviour: str) -> None:
         """A behaviour fired."""
-        self._fired[behaviour] += 1
+        self._deeds.note(NETWORK, behaviour)
 
     def after(self, delay_ms: int, action: Callable[[], object]) -> None:
         """Call `action` later."""

@@ -4,10 +4,10 @@ What lives here: who they are in one scenario, from the beginning of the run to 
 a network needs. What must not be known here: what they do.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from byzantine.culprits import Deeds
 from byzantine.liars.adversary import ADVERSARIES, Adversary, Carried, make_adversary, through
 from byzantine.runners.clock import RunClock
 from byzantine.runners.hostile_clients import RealHostileClient
@@ -47,8 +47,8 @@ class Outsiders:
         else:
             twins = [int(each.member) for each in settings[scenario.replicas :]]
             self.links = ProxiedLinks(peers, links, scenario.seed, clock.slowdown, twins)
-        self.fired: Counter[str] = Counter()
-        """How often each behaviour of theirs fired."""
+        self.deeds = Deeds()
+        """How often each of them fired."""
         self.sent: set[TxId] = set()
         """The transactions that hostile clients made."""
         self._clients: list[RealHostileClient] = []
@@ -60,12 +60,12 @@ class Outsiders:
         """Make them all. `honest`: the members whose standing a network may follow."""
         seed, clock = self._scenario.seed, self._clock
         for number, lie in enumerate(self._scenario.hostile_clients):
-            client = RealHostileClient(number, lie, seed, config, clock, self.fired, self.sent)
+            client = RealHostileClient(number, lie, seed, config, clock, self.deeds, self.sent)
             self._clients.append(client)
         if self._scenario.hostile_network:
             self._lookout = Lookout(honest, config.dialer())
             self._wires = RealWires(
-                self._genesis, self.links, self._lookout, clock, self._signers, self.fired
+                self._genesis, self.links, self._lookout, clock, self._signers, self.deeds
             )
             self._adversaries = [
                 make_adversary(self._wires, lie, f"{seed} {number}")

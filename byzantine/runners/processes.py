@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from byzantine import scenario as plan
+from byzantine.culprits import liar
 from byzantine.known import require_known
 from byzantine.oracles import Observation, judge
 from byzantine.oracles.observation import Chain
@@ -129,7 +130,7 @@ def _stoppable() -> Iterator[None]:
 
 def observe(play: Play, opened: ExitStack) -> Observation:
     """Return what was seen of a run that has ended; the stores stay open as long as `opened`."""
-    members, told = play.members, play.told
+    members, told, deeds = play.members, play.told, _deeds(play)
     seen = Observation(
         scenario=play.scenario,
         genesis=play.genesis,
@@ -145,7 +146,8 @@ def observe(play: Play, opened: ExitStack) -> Observation:
         stopped=members.stopped,
         lost=members.lost,
         misconduct=None,
-        fired=_fired(play),
+        fired=play.links.done + _by_name(deeds),
+        fired_by=deeds,
         recovered_ms=play.recovered_ms,
         bound_ms=play.bound_ms,
         allowance_ms=ALLOWANCE_MS,
@@ -157,11 +159,19 @@ def observe(play: Play, opened: ExitStack) -> Observation:
     return seen
 
 
-def _fired(play: Play) -> Counter[str]:
-    """Return how often each behaviour fired, and what was done to links."""
-    fired = play.links.done + play.outsiders.fired
+def _deeds(play: Play) -> dict[str, dict[str, int]]:
+    """Return how often each liar, hostile client and network fired what it has."""
+    deeds = play.outsiders.deeds
     for member in play.members.everybody:
-        fired.update(member.fired)
+        for behaviour, times in member.fired.items():
+            deeds.note(liar(member.number), behaviour, times)
+    return deeds.by
+
+
+def _by_name(deeds: dict[str, dict[str, int]]) -> Counter[str]:
+    fired: Counter[str] = Counter()
+    for of_one in deeds.values():
+        fired.update(of_one)
     return fired
 
 

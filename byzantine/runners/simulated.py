@@ -99,6 +99,7 @@ class Simulation:
             evidence=observed.evidence,
             fired=observed.fired,
             overfull=list(observed.overfull.values()),
+            fired_by=observed.deeds.by,
             highest_view=observed.highest_view,
         )
         found = [
@@ -144,6 +145,7 @@ def observe(world: World) -> Observation:
         convicted=_convicted(world),
         refused=observed.refused,
         fired=observed.fired,
+        fired_by=observed.deeds.by,
         overfull=list(observed.overfull.values()),
         highest_view=observed.highest_view,
         recovered_ms=recovered,
@@ -177,4 +179,5 @@ def result_of(seen: Observation, findings: Sequence[Finding], runner: str, secon
         liars=scenario.lying_members,
         seconds=seconds,
         within_ms=seen.within_ms,
+        fired_by={who: dict(sorted(of_one.items())) for who, of_one in sorted(seen.fired_by.items())},
     )

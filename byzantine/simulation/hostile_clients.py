@@ -7,6 +7,7 @@ known here: what it does with it.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from byzantine import culprits
 from byzantine.liars import clients  # noqa: F401  # defines their behaviours
 from byzantine.liars.client import Stage, Unread, key_number, make_client_behaviour
 from byzantine.scenario import Lie
@@ -74,4 +75,4 @@ class HostileClient:
 
     def on_lied(self, behaviour: str) -> None:
         """It fired."""
-        self.world.on_lied(self.endpoint, behaviour)
+        self.world.on_lied(culprits.hostile_client(self.number), self.endpoint, behaviour)

@@ -7,6 +7,7 @@ be known here: what it does with it.
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from byzantine.culprits import NETWORK
 from byzantine.liars import broker, cutting  # noqa: F401  # define their adversaries
 from byzantine.liars.adversary import Standing, require_elsewhere
 from crypto.roster import MemberId, Roster
@@ -40,7 +41,7 @@ class SimulatedWires:
 
     def on_lied(self, behaviour: str) -> None:
         """A behaviour fired."""
-        self._world.on_lied("network", behaviour)
+        self._world.on_lied(NETWORK, "network", behaviour)
 
     def after(self, delay_ms: int, action: Callable[[], object]) -> None:
         """Call `action` later."""

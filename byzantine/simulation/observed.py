@@ -5,6 +5,7 @@ What lives here: the notes. What must not be known here: who takes them, and whe
 
 from collections import Counter
 
+from byzantine.culprits import Deeds
 from byzantine.oracles.observation import Denial
 from crypto.digest import Digest
 
@@ -30,6 +31,8 @@ class Observed:
         self.refused: Counter[str] = Counter()
         """What honest replicas and clients dropped, by reason; as of the last `collect`."""
         self.fired: Counter[str] = Counter()
+        self.deeds = Deeds()
+        """Who fired which of these, and how often."""
         self.highest_view = 0
         self.believed_blocks: dict[int, set[bytes]] = {}
         """Blocks that a client saw attested by f+1, by height."""

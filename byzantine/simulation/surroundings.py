@@ -6,6 +6,7 @@ What lives here: what a liar may do beyond its own engine. What must not be know
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from byzantine import culprits
 from crypto.roster import MemberId
 from network.simulated import MILLISECOND, Endpoint
 from tetrarch.node.effects import ConnectionId
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 class SimulatedSurroundings:
     """A liar's surroundings in this world (`byzantine.liars.liar.Surroundings`)."""
 
-    def __init__(self, world: "World", endpoint: Endpoint) -> None:
-        self._world, self._endpoint = world, endpoint
+    def __init__(self, world: "World", member: int, endpoint: Endpoint) -> None:
+        self._world, self._member, self._endpoint = world, member, endpoint
         self.replica: SimulatedReplica | None = None
 
     def now_ms(self) -> int:
@@ -52,4 +53,4 @@ class SimulatedSurroundings:
 
     def on_lied(self, behaviour: str) -> None:
         """A behaviour fired."""
-        self._world.on_lied(self._endpoint, behaviour)
+        self._world.on_lied(culprits.liar(self._member), self._endpoint, behaviour)

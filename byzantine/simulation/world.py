@@ -133,7 +133,7 @@ class World:
 
     def _make_liar(self, liar: plan.Liar, endpoint: Endpoint) -> SimulatedReplica:
         member = MemberId(liar.member)
-        surroundings = SimulatedSurroundings(self, endpoint)
+        surroundings = SimulatedSurroundings(self, liar.member, endpoint)
         signer, door, seed = self.signatures.member(member), self.parts.door, self.scenario.seed
         hand = Hand(surroundings, self.genesis, member, signer, door, self.memory, seed)
         hand.behaviours = [make_behaviour(hand, lie) for lie in liar.lies]
@@ -300,9 +300,10 @@ class World:
         """A client saw a block attested by f+1."""
         self.observed.believed_blocks.setdefault(height, set()).add(block_hash)
 
-    def on_lied(self, endpoint: Endpoint, behaviour: str) -> None:
-        """A behaviour fired."""
+    def on_lied(self, who: str, endpoint: Endpoint, behaviour: str) -> None:
+        """A behaviour fired. `who`: as `byzantine.culprits` names them."""
         self.observed.fired[behaviour] += 1
+        self.observed.deeds.note(who, behaviour)
         self.note(What.LIED, endpoint, kind=behaviour)
 
     # Steps.

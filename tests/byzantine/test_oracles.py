@@ -285,6 +285,29 @@ def test_the_outcome_fails_where_it_is_not_what_was_stated(expect, words: str) -
     fails(staged(observed(), **expect), "outcome", words)
 
 
+def test_the_outcome_fails_where_one_of_two_liars_never_did_what_both_were_to_do() -> None:
+    lies = (Lie(behaviour="mute"),)
+    liars = (Liar(member=2, lies=lies), Liar(member=3, lies=lies))
+    by_one = {"member 2": {"mute": 3}}
+
+    def seen(fired_by: dict[str, dict[str, int]], fired: tuple[str, ...] | None = None) -> Observation:
+        scenario = structs.replace(observed().scenario, liars=liars, expect=Expect(fired=fired))
+        return replace(observed(), scenario=scenario, fired={"mute": 3}, fired_by=fired_by)
+
+    fails(seen(by_one), "outcome", "mute never fired at member 3")
+    assert found(seen(by_one | {"member 3": {"mute": 1}}), "outcome").verdict is Verdict.PASS
+    # A scenario that names what is to fire leaves open at whom.
+    assert found(seen(by_one, fired=("mute",)), "outcome").verdict is Verdict.PASS
+
+
+def test_the_outcome_fails_where_one_of_two_hostile_clients_did_nothing() -> None:
+    floods = (Lie(behaviour="flood"), Lie(behaviour="flood"))
+    scenario = structs.replace(observed().scenario, hostile_clients=floods)
+    by_one = {"hostile client 0": {"flood": 3}}
+    seen = replace(observed(), scenario=scenario, fired={"flood": 3}, fired_by=by_one)
+    fails(seen, "outcome", "flood never fired at hostile client 1")
+
+
 def test_the_outcome_fails_where_a_view_was_left_needlessly() -> None:
     fails(staged(replace(observed(), highest_view=1), fired=(), view="kept"), "outcome", "needlessly")
 

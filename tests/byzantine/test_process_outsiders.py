@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
+from byzantine.culprits import Deeds
 from byzantine.liars.adversary import Standing
 from byzantine.runners.clock import RunClock
 from byzantine.runners.hostile_clients import Line
@@ -174,8 +175,8 @@ def test_whom_a_hostile_network_cuts_off_can_be_let_back() -> None:
         scenario = Scenario(name="cut")
         links = ProxiedLinks([Address("127.0.0.1", 1)] * 4, Links(), 1, 1.0)
         await links.start()
-        genesis, fired = simulated_genesis(scenario, signatures("stand-in")), Counter[str]()
-        wires = RealWires(genesis, links, Lookout([], Stage({})), RunClock(1.0), {}, fired)
+        genesis, deeds = simulated_genesis(scenario, signatures("stand-in")), Deeds()
+        wires = RealWires(genesis, links, Lookout([], Stage({})), RunClock(1.0), {}, deeds)
         wires.cut_off(1)
         assert {pair for pair in ALL if not links.carries(*pair)} == {pair for pair in ALL if 1 in pair}
         wires.let_back(1)

@@ -13,6 +13,7 @@ import pytest
 
 from byzantine.attacks.catalogue import ATTACKS, find_attack
 from byzantine.attacks.stage import liar, staged, work
+from byzantine.culprits import meant
 from byzantine.node import save_lies
 from byzantine.oracles import BROKEN
 from byzantine.runners import members
@@ -127,9 +128,8 @@ def test_an_attack_on_processes_comes_to_the_outcome_that_is_stated_for_it(name:
     result = run_on_processes(scenario, tmp_path, keep=True)
     assert result.failed == ()
     assert result.verdict is Verdict.PASS
-    named = [lie.behaviour for liar in scenario.liars for lie in liar.lies]
-    named += [lie.behaviour for lie in scenario.hostile_clients]
-    assert all(result.fired[behaviour] for behaviour in (*named, *(scenario.expect.fired or ())))
+    assert all(result.fired_by[who][behaviour] for who, behaviour in meant(scenario))
+    assert all(result.fired[behaviour] for behaviour in scenario.expect.fired or ())
     assert set(result.blamed) == {*scenario.expect.evidence, *scenario.expect.convicted}
     # Nobody can listen to what members say: their conduct is not judged, and nothing said of it.
     assert "conduct" not in {finding.oracle for finding in result.findings}

@@ -6,6 +6,7 @@ import sys
 import pytest
 from msgspec import structs
 
+from byzantine.attacks.catalogue import find_attack
 from byzantine.runners.simulated import simulate
 from byzantine.scenario import Disk, Mend, Partition, PowerCut, Scenario, Submit
 from byzantine.simulation.recorder import Recorder
@@ -119,3 +120,12 @@ def test_a_network_that_is_never_healed_does_not_converge_and_is_not_called_live
 def test_a_partition_without_a_quorum_stops_everything_until_it_is_mended() -> None:
     result = simulate(work(Partition(at_ms=60, groups=((0, 1), (2, 3))), Mend(at_ms=500)))
     assert result.failed == ()
+
+
+def test_what_each_of_several_liars_and_clients_did_is_counted_apart() -> None:
+    result = simulate(find_attack("two-commits").scenario(7, 1))
+    assert list(result.fired_by) == [f"member {member}" for member in result.liars]
+    assert len(result.liars) == 2
+    assert sum(counts["two-commits"] for counts in result.fired_by.values()) == result.fired["two-commits"]
+    flooded = simulate(find_attack("flood").scenario(4, 1))
+    assert flooded.fired_by == {"hostile client 0": {"flood": 4}, "hostile client 1": {"flood": 4}}

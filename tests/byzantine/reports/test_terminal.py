@@ -72,6 +72,15 @@ def test_a_behaviour_that_never_fired_is_named():
     assert "never fired: mute" in printed(terminal.show_runs, SUMMARY)
 
 
+def test_a_failure_tells_who_fired_what_where_several_could():
+    alone = make_failure(fired_by={"member 2": {"mute": 3}})
+    assert "fired at" not in printed(terminal.show_runs, make_summary(alone))
+    both = make_failure(fired_by={"member 2": {"mute": 3}, "member 5": {"mute": 1_200}})
+    assert "fired at member 2: mute 3; member 5: mute 1,200" in printed(
+        terminal.show_runs, make_summary(both)
+    )
+
+
 def test_the_totals_count_inconclusive_runs_apart_and_tell_the_pace():
     text = printed(terminal.show_runs, SUMMARY)
     assert "3 schedules in 1.5 s, 120 per minute: 1 passed, 1 failed, 1 inconclusive" in text
