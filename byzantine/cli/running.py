@@ -45,6 +45,12 @@ FILES = ".toml"
     "--seeds", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many seeds."
 )
 @click.option("--processes", type=click.IntRange(1, 256), help="Cores to use [default: all].")
+@click.option(
+    "--keep",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --runner processes: keep each run's network in DIR, with its stores, logs and genesis.",
+)
 @report_options
 def run(
     names: tuple[str, ...],
@@ -55,6 +61,7 @@ def run(
     seed: int | None,
     seeds: int,
     processes: int | None,
+    keep: Path | None,
     html: Path | None,
     junit: Path | None,
     save: Path | None,
@@ -62,6 +69,8 @@ def run(
 ) -> int:
     """Stage attacks and judge what comes of each: whether it happened, whether the network stayed safe, how
     soon it recovered, and who is blamed."""
+    if keep is not None and runner != "processes":
+        fail(Exit.USAGE, "--keep: only runs on processes leave something: give --runner processes too")
     files = load_files(names)
     if files and sizes:
         fail(Exit.USAGE, f"-n: {files[0][1]} says itself how many replicas it has")
@@ -79,7 +88,7 @@ def run(
     began = time.perf_counter()
     with progress_bar(len(scenarios), as_json) as advance:
         results = []
-        for result in _run(scenarios, runner, processes):
+        for result in _run(scenarios, runner, processes, keep):
             advance(result)
             results.append(result)
     summary = summarised(runner, began, results)
@@ -96,13 +105,16 @@ def _by_key(scenarios: Sequence[Scenario]) -> dict[tuple[str, int, int], Scenari
     return found
 
 
-def _run(scenarios: Sequence[Scenario], runner: str, processes: int | None) -> Iterator[Result]:
+def _run(
+    scenarios: Sequence[Scenario], runner: str, processes: int | None, keep: Path | None
+) -> Iterator[Result]:
     if runner == "processes":
-        from byzantine.runners.processes import run_on_processes
+        from byzantine.runners.processes import kept_in, run_on_processes
 
         end_like_interrupt()
         # One at a time: a network of its own for each fills a small machine.
-        yield from map(run_on_processes, scenarios)
+        for scenario in scenarios:
+            yield run_on_processes(scenario, kept_in(keep, scenario), keep=keep is not None)
         return
     from byzantine.campaign.parallel import run_all
     from byzantine.campaign.runs import judged, lost

@@ -82,6 +82,12 @@ def run_on_processes(
             shutil.rmtree(home if directory is None else home / NET, ignore_errors=True)
 
 
+def kept_in(directory: Path | None, scenario: Scenario) -> Path | None:
+    """Return where in `directory` a run of a scenario is kept."""
+    name = f"{scenario.name}-n{scenario.replicas}-seed{scenario.seed}"
+    return None if directory is None else directory / name
+
+
 def unplayable(scenario: Scenario) -> list[str]:
     """Return what of a scenario cannot be done to processes, a line for each."""
     found = []

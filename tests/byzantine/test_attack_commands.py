@@ -101,6 +101,12 @@ def test_a_run_tells_what_fired_and_what_came_of_it() -> None:
     assert first["fired"]["equivocate"] > 0
 
 
+def test_a_run_in_the_simulator_leaves_nothing_that_could_be_kept(tmp_path: Path) -> None:
+    result = ran("attack", "run", "no-proposals", "--keep", str(tmp_path))
+    assert result.code == 2
+    assert "--runner processes" in result.err
+
+
 def test_a_run_for_people_is_a_table_and_totals() -> None:
     result = ran("attack", "run", "no-proposals", "-n", "4", "-n", "7")
     assert result.code == 0

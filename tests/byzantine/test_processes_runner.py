@@ -1,5 +1,6 @@
 """The runner on real processes: what it plays, what it refuses, and what it says of what it lost."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from byzantine.scenario import (
     Submit,
 )
 from byzantine.verdicts import Result, Verdict
+from tests.tetrarch.command_line import ran
 from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
 from tetrarch.processes import ReplicaProcess
 
@@ -135,6 +137,25 @@ def test_an_attack_on_processes_comes_to_the_outcome_that_is_stated_for_it(name:
     assert "conduct" not in {finding.oracle for finding in result.findings}
     assert scenario.expect.safe or BROKEN in why_passed(result, "agreement")
     assert nothing_runs(tmp_path / "net")
+
+
+def test_what_a_run_left_is_kept_and_evidence_is_found_in_it(tmp_path: Path) -> None:
+    run = ("attack", "run", "two-commits", "--runner", "processes", "--keep", str(tmp_path), "--json")
+    told = ran(*run)
+    assert told.code == 0
+    net = tmp_path / "two-commits-n4-seed0" / "net"
+    assert nothing_runs(net)
+    assert all((net / f"replica-{number}" / "node.log").is_file() for number in range(4))
+    listed = ran("evidence", "list", str(net), "--genesis", str(net / "genesis.json"), "--json")
+    assert listed.code == 0
+    blamed = json.loads(told.out)["scenarios"][0]["blamed"]
+    assert {piece["member"] for piece in json.loads(listed.out)["evidence"]} == set(blamed) != set()
+    # What is kept is not written over.
+    before = net.stat().st_ino
+    again = ran(*run)
+    assert again.code == 4
+    assert "exists already" in again.out
+    assert net.stat().st_ino == before
 
 
 def node_that_lies(net: Path, behaviour: str) -> subprocess.CompletedProcess[str]:
