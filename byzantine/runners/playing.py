@@ -46,7 +46,8 @@ START_SECONDS = 10.0
 
 ALLOWANCE_MS = 10_000
 """How much longer than stated convergence may take, by the clock on the wall: several replicas share a core
-here, and other programs may have it. Where nobody else does, most runs need a tenth of a second in all."""
+here, and other programs may have it. Most runs need some tenths of a second in all, and up to four
+seconds where clients find out that a member has fallen silent."""
 
 UNLIVE_MS = 5_000
 """How long a run goes on after healing where no convergence is expected, in the scenario's time."""
