@@ -81,7 +81,7 @@ class BlockView:
         if key in self._block:
             return self._block[key]
         if type(key) is not bytes or len(key) > MAX_KEY_BYTES:
-            raise LimitBroken
+            raise _broken("a key", key, MAX_KEY_BYTES)
         try:
             value = self._block[key] = self._read(key)
         except Exception as error:
@@ -92,7 +92,7 @@ class BlockView:
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value of `key` for this transaction."""
         if type(value) is not bytes or len(value) > MAX_STATE_VALUE_BYTES:
-            raise LimitBroken
+            raise _broken("a value of the state", value, MAX_STATE_VALUE_BYTES)
         self._count(key, len(value))
         self._transaction[key] = value
 
@@ -103,11 +103,11 @@ class BlockView:
 
     def _count(self, key: bytes, size: int) -> None:
         if type(key) is not bytes or len(key) > MAX_KEY_BYTES:
-            raise LimitBroken
+            raise _broken("a key", key, MAX_KEY_BYTES)
         self._writes += 1
         total = self._bytes + len(key) + size
         if total > MAX_TRANSACTION_WRITE_BYTES or self._writes > MAX_TRANSACTION_WRITES:
-            raise LimitBroken
+            raise LimitBroken("more written than one transaction may")
         self._bytes = total
 
     def has_room(self) -> bool:
@@ -196,7 +196,7 @@ def _execute(
     try:
         value = application.execute(context, transaction.payload, view)
         if type(value) is not bytes or len(value) > MAX_VALUE_BYTES:
-            raise LimitBroken
+            raise _broken("a result", value, MAX_VALUE_BYTES)
         outcome = ok_result(value)
     except KeyboardInterrupt:  # the operator's, not the application's
         raise
@@ -212,6 +212,13 @@ def _execute(
         return NO_ROOM_RESULT, None
     view.keep()
     return outcome, None
+
+
+def _broken(what: str, given: object, most: int) -> LimitBroken:
+    """Return what is wrong with `given`, in words for whoever wrote the application: no result holds them."""
+    if isinstance(given, bytes):
+        return LimitBroken(f"{what} has {len(given)} bytes, at most {most} are allowed")
+    return LimitBroken(f"{what} is bytes, not {type(given).__name__}")
 
 
 def _result_of(error: BaseException) -> bytes:
