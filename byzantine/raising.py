@@ -3,10 +3,11 @@
 What lives here: the fault. What must not be known here: what a ledger makes of it.
 """
 
+from byzantine.workload import RAISING
 from ledger.application import ApplicationContext, StateView
 from ledger.applications.kv import KeyValueMap
 
-NAME = "byzantine.raising:RaisingMap"
+NAME = RAISING
 EVERY = 3
 
 

@@ -13,6 +13,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from byzantine.workload import WORKED
+
 FORMAT = 1
 
 Count = Annotated[int, Meta(ge=0, le=10_000)]
@@ -308,7 +310,11 @@ def _require_expected(scenario: Scenario) -> None:
 
 
 def require_work(scenario: Scenario) -> None:
-    """Raise `Contradiction` where liveness is expected, and the scenario's own clients have no work done."""
+    """Raise `Contradiction` where the scenario's own clients have no work for its application, or liveness is
+    expected and there are none."""
+    if scenario.clients and scenario.application not in WORKED:
+        why = f"a scenario's clients have work for kv alone, not for {scenario.application!r}"
+        raise Contradiction("application", f"{why}: test it by the pytest plugin (docs/testing.md)")
     if not scenario.clients and scenario.expect.live_within_ms is not None:
         raise Contradiction("clients", "there is nobody by whose work it could be seen that anything goes on")
 

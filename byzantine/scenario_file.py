@@ -58,15 +58,18 @@ def load_scenario(path: Path) -> Scenario:
     return scenario_of(values, path)
 
 
-def scenario_of(values: Any, path: Path | str, within: str = "") -> Scenario:
+def scenario_of(values: Any, path: Path | str, within: str = "", *, worked: bool = True) -> Scenario:
     """Return the scenario in plain values, checked. Raises `UnusableFile`.
 
-    `within`: how fields of a scenario begin that is part of another file."""
+    `within`: how fields of a scenario begin that is part of another file. `worked`: whether its own clients do
+    the work, rather than somebody beside it.
+    """
     try:
         scenario = msgspec.convert(values, Scenario, strict=True)
         require_consistent(scenario)
-        require_work(scenario)
         require_known(scenario)
+        if worked:
+            require_work(scenario)
     except msgspec.ValidationError as error:
         field, why = field_and_reason(error, Scenario)
         raise UnusableFile(path, f"{within}{field}".removesuffix("."), why) from None

@@ -6,6 +6,12 @@ What lives here: choosing payloads for `kv`. What must not be known here: how th
 
 from random import Random
 
+RAISING = "byzantine.raising:RaisingMap"
+"""`kv` with a fault."""
+
+WORKED = ("kv", RAISING)
+"""The applications that these payloads are for."""
+
 KEYS = 3
 """Few keys, so that operations meet each other."""
 

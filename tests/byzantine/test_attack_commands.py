@@ -343,6 +343,15 @@ def test_what_makes_no_sense_is_one_line_and_exit_code_2(
     assert "Traceback" not in result.err
 
 
+def test_a_scenario_for_whose_application_there_is_no_work_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('format = 1\nname = "mine"\napplication = "assets"\n')
+    refused = ran("attack", "run", str(path))
+    assert refused.code == 2
+    assert f"{path}: application: " in refused.err
+    assert "'assets'" in refused.err
+
+
 def test_a_replay_of_another_commit_is_refused_unless_that_is_asked_for(tmp_path: Path) -> None:
     scenario = Scenario(name="plain", steps=(Submit(at_ms=10),), heal_at_ms=50, expect=Expect())
     path = tmp_path / "a.replay.json"

@@ -93,6 +93,11 @@ def test_a_scenario_file_is_run(tmp_path: Path) -> None:
         ),
         ("[expect]", '[[hostile_network]]\nbehaviour = "flood"\n[expect]', "hostile_network[0].behaviour"),
         ("replicas = 4", 'replicas = 4\napplication = "no_such_module:App"', "application"),
+        (
+            "replicas = 4",
+            'replicas = 4\napplication = "notary"',
+            "application: a scenario's clients have work",
+        ),
         ("evidence = [0]", "evidence = [1]", "expect.evidence"),
         ("evidence = [0]", "evidence = [0]\nno_evidence = true", "expect.no_evidence"),
         ('view = "changed"', 'view = "upside-down"', "expect.view"),
