@@ -7,6 +7,7 @@ from collections import Counter
 
 from byzantine.culprits import Deeds
 from byzantine.oracles.observation import Denial
+from byzantine.simulation.application_faults import ApplicationFaults
 from crypto.digest import Digest
 
 
@@ -46,6 +47,8 @@ class Observed:
         """Honest replicas that had halted without a reason of their own when their processes ended."""
         self.lost: list[str] = []
         """What went wrong with the test itself."""
+        self.application_faults = ApplicationFaults()
+        """What the application raised at honest replicas, and should not."""
         self.closed_clients = 0
         self.level_at_end: bool | None = None
         """Whether honest replicas stood at one block when faults ended."""

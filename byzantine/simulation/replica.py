@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from byzantine.liars.engine import LyingEngine
 from byzantine.liars.liar import Hand
+from byzantine.simulation.application_faults import WatchedApplication
 from byzantine.simulation.disk import SimulatedDisk
 from consensus.contract import Now
 from crypto.attestation import Height
@@ -55,6 +56,8 @@ class SimulatedReplica:
         """Whether its next start is one on an old disk, as its operator says."""
         self.lost_disk = False
         """Whether its disk was lost, put back, or damaged at any time."""
+        self.watched: WatchedApplication | None = None
+        """The application of an honest replica, since its last start."""
         self.turns = 0
         """Done so far, in all its lives."""
         self.accused = False
@@ -101,6 +104,8 @@ class SimulatedReplica:
         application = load_application(world.genesis.application, dict(world.genesis.parameters))
         if self.hand is not None:
             application = self.hand.application(application)
+        else:
+            application = self.watched = WatchedApplication(application)
         ledger = Ledger.open(world.genesis, application, self.disk)
         self._height = ledger.height
         signer = world.signatures.member(self.member)

@@ -20,6 +20,7 @@ from byzantine.oracles.elsewhere import Elsewhere, Unavailable
 from byzantine.oracles.observation import Observation
 from byzantine.runners.simulated import observe
 from byzantine.scenario import Expect, Scenario, require_consistent
+from byzantine.simulation.application_faults import ApplicationFault
 from byzantine.simulation.faults import Faults
 from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.session_client import SessionClient
@@ -27,7 +28,7 @@ from byzantine.simulation.standing import collect
 from byzantine.simulation.steps import do
 from byzantine.simulation.virtual_loop import VirtualLoop
 from byzantine.simulation.world import CLEAN, World
-from byzantine.verdicts import Finding, Verdict
+from byzantine.verdicts import Finding, Verdict, worst
 from crypto.batch import Millis
 from ledger.application import SHIPPED, load_application
 from ledger.genesis import Genesis
@@ -63,7 +64,8 @@ class Session:
         self._loop = VirtualLoop(self.world.scheduler)
         self._clients: list[SessionClient] = []
         self._unfinished = ""
-        self._finished: tuple[Finding, ...] | None = None
+        self._found: dict[str, Finding] = {}
+        """What was no pass when the session was finished before, by oracle."""
         self.faults = Faults(self.world, self.run)
         for step in self.scenario.steps:
             self.world.scheduler.at(step.at_ms * MILLISECOND, do, self.world, step)
@@ -153,21 +155,33 @@ class Session:
         """Behaviours that are staged, and did nothing so far."""
         return tuple(name for name in self.behaviours if not self.world.observed.fired[name])
 
+    @property
+    def application_errors(self) -> tuple[ApplicationFault, ...]:
+        """What `execute` and `query` of the application raised so far, and should not, each with its
+        traceback."""
+        return self.world.observed.application_faults.of("execute", "query")
+
     def audit(self) -> tuple[Finding, ...]:
         """Judge what has been seen so far; nothing that takes time is asked for."""
         return self._judged(MEANWHILE)
 
     def finish(self) -> tuple[Finding, ...]:
-        """End all faults, demand convergence within the scenario's bound, and judge. Once."""
-        if self._finished is None:
-            # What is staged has its time, however soon the work was done.
-            if self.behaviours or self.scenario.steps:
-                self.run(max(0, self.scenario.heal_at_ms - self.now_ms))
-            self.world.heal()
-            self.world.observed.converged_us = None
-            self._loop.run_until_complete(self._converge())
-            self._finished = self._judged(ORACLES)
-        return self._finished
+        """End all faults, demand convergence within the scenario's bound, and judge all that happened so far.
+
+        The network runs on, and may be finished again. What was once found to be no pass stays so.
+        """
+        # What is staged has its time, however soon the work was done.
+        if self.behaviours or self.scenario.steps:
+            self.run(max(0, self.scenario.heal_at_ms - self.now_ms))
+        self.world.heal()
+        self.world.observed.converged_us = None
+        self._loop.run_until_complete(self._converge())
+        judged = self._judged(ORACLES)
+        asked = {finding.oracle for finding in judged}
+        silent = [finding for oracle, finding in self._found.items() if oracle not in asked]
+        findings = (*map(self._worse, judged), *silent)
+        self._found = {each.oracle: each for each in findings if each.verdict is not Verdict.PASS}
+        return findings
 
     async def _converge(self) -> None:
         limit_ms = self.scenario.expect.live_within_ms
@@ -209,6 +223,11 @@ class Session:
         if self.genesis.application in SHIPPED or self._elsewhere is None:
             return findings
         return (*findings, _determinism(seen, self._elsewhere))
+
+    def _worse(self, finding: Finding) -> Finding:
+        """Return this finding, or what the same oracle found before if that was worse."""
+        before = self._found.get(finding.oracle, finding)
+        return finding if finding.verdict is worst((finding.verdict, before.verdict)) else before
 
     def _observed(self) -> Observation:
         seen, clients = observe(self.world), self._clients

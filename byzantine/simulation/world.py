@@ -207,7 +207,8 @@ class World:
 
     def on_turn(self, replica: SimulatedReplica, effects: Effects) -> None:
         """A replica did a turn."""
-        if not replica.honest:
+        application, faults = replica.watched, self.observed.application_faults
+        if application is None:
             return
         replica.turns += 1
         if replica.turns % TURNS_BETWEEN_LOOKS == 0:
@@ -228,6 +229,10 @@ class World:
                 self.note(What.VIEW, replica.endpoint, view=view, note=leaving)
             elif event.name == "checkpoint_stable":
                 self.note(What.STABLE, replica.endpoint, sequence=int(facts["height"] or 0))
+            elif event.name == "application_error":
+                faults.on_event(facts, application)
+        if application.raised:
+            faults.on_turn_ended(application)
 
     def on_sent(self, replica: SimulatedReplica, frame: bytes) -> None:
         """An honest replica sends a frame to members."""

@@ -46,6 +46,13 @@ class Remembering(Names):
         return f"{self.count}"
 
 
+class Picky(Names):
+    """Knows nobody."""
+
+    def said(self, context, names):
+        return {}[names[-1]]
+
+
 class Unordered(Names):
     """Shows the order of a set."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from byzantine.attacks.catalogue import find_attack
-from byzantine.attacks.stage import QUIET, liar
+from byzantine.attacks.stage import QUIET, liar, lie
 from byzantine.liars.liar import BEHAVIOURS, Behaviour
 from byzantine.oracles.elsewhere import Elsewhere, Unavailable
 from byzantine.scenario import Expect, Scenario
@@ -16,6 +16,7 @@ from byzantine.simulation.recorder import Recorder
 from byzantine.simulation.session import Session
 from byzantine.trace import fingerprint
 from byzantine.verdicts import Finding, Verdict
+from byzantine.workload import RAISING
 from tetrarch import Expired, IdempotencyConflict, NotEnoughReplies, OutcomeUnknown, Rejected
 
 APPLICATIONS = "tests.byzantine.applications"
@@ -181,12 +182,37 @@ def test_an_audit_in_between_asks_for_nothing_that_takes_time(session: Session) 
     assert "liveness" in by_oracle(session.finish())
 
 
+def test_a_session_may_be_finished_again_and_what_came_in_between_is_judged() -> None:
+    with Session(honest(f"{APPLICATIONS}:Remembering")) as session:
+        client = session.client()
+        client.submit(b"ann")
+        assert failed(session.finish()) == []
+        client.submit(b"bob")
+        found = by_oracle(session.finish())
+    assert found["validity"].verdict is Verdict.FAIL
+    assert found["liveness"].verdict is Verdict.PASS
+
+
+def test_faults_between_two_ends_of_a_session_end_as_well(session: Session) -> None:
+    client = session.client()
+    assert failed(session.finish()) == []
+    session.faults.crash(2)
+    session.faults.isolate(3)
+    with pytest.raises(OutcomeUnknown):
+        client.submit(put("a", "1"), timeout=3)
+    assert failed(session.finish()) == []
+    assert client.operations[0].outcome == "committed"
+    assert set(session.heights().values()) == {session.heights()[0]}
+
+
 class Mute(Behaviour):
     """Says nothing about ordering."""
 
     name = "mute"
 
     def on_message(self, to, envelope, message):
+        if not self.may_fire(to=to):
+            return None
         self.fire()
         return ()
 
@@ -198,6 +224,40 @@ def test_a_network_that_orders_nothing_any_more_fails(monkeypatch: pytest.Monkey
         liveness = by_oracle(session.finish())["liveness"]
     assert liveness.verdict is Verdict.FAIL
     assert "all had converged, and nothing was ordered any more" in liveness.why
+
+
+def test_what_was_found_stays_found_when_a_session_is_finished_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BEHAVIOURS, "mute", Mute)
+    liars = tuple(liar(member, lie("mute", to_ms=60_000)) for member in (2, 3))
+    with Session(honest(liars=liars, expect=Expect(safe=False, live_within_ms=5_000))) as session:
+        first = by_oracle(session.finish())["liveness"]
+        session.run(200_000)
+        converged = [session.world.observed.converged_us]
+        assert by_oracle(session.finish())["liveness"] == first
+        converged.append(session.world.observed.converged_us)
+    assert first.verdict is Verdict.FAIL
+    assert [each is None for each in converged] == [True, False]
+
+
+def test_what_an_application_raises_at_one_place_is_one_fault() -> None:
+    with Session(honest(f"{APPLICATIONS}:Picky")) as session:
+        client = session.client()
+        codes = [str(client.submit(name).result.code) for name in (b"ann", b"bob", b"cid")]
+        (fault,) = session.application_errors
+    assert codes == ["error"] * 3
+    assert (fault.what.partition(" at ")[0], len(fault.asked)) == ("KeyError: b'ann'", 3)
+
+
+def test_what_an_application_raises_is_kept_with_its_traceback() -> None:
+    with Session(honest(RAISING)) as session:
+        client = session.client()
+        for value in ("3", "4", "6"):
+            client.submit(put("a", value))
+        assert failed(session.finish()) == []
+        (fault,) = session.application_errors
+    assert (fault.method, len(fault.asked)) == ("execute", 2)
+    assert fault.what.startswith("ZeroDivisionError at ")
+    assert "raise ZeroDivisionError" in fault.traceback
 
 
 TRACED = """

@@ -57,5 +57,9 @@ class Queries:
         self._counters.count("client: the application failed at a question")
         if monotonic >= self._tell_at:
             self._tell_at = Millis(monotonic + self._limits.query_fault_ms)
-            shown = repr(question[:TOLD_BYTES])
-            effects.tell("application_error", Level.ERROR, question=shown, what=what)
+            effects.tell("application_error", Level.ERROR, question=shown(question), what=what)
+
+
+def shown(question: bytes) -> str:
+    """Return the beginning of a question, for the log."""
+    return repr(question[:TOLD_BYTES])
