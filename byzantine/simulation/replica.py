@@ -86,7 +86,8 @@ class SimulatedReplica:
         """Begin, or begin again, from what the disk holds."""
         try:
             self.heart = self._composed()
-            self._order, self._scheduled = GroupSync(), False
+            # An alarm of the last life never rings: while it counts as pending, no other is set before it.
+            self._order, self._scheduled, self._alarm = GroupSync(), False, None
             self.ended = ended = Counter[str]()
             self.heart.reporter.connections = lambda: ended
             self.heart.start(self.now)

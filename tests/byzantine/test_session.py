@@ -120,6 +120,17 @@ def test_faults_happen_at_once_and_end_with_the_test(session: Session) -> None:
     assert session.heights()[0] is not None
 
 
+def test_a_replica_that_starts_at_once_after_a_crash_has_its_alarms() -> None:
+    # Whoever the primary left out has nothing but its own clock to tell it that something is missing.
+    with Session(find_attack("exclude").scenario(4, 0)) as session:
+        client = session.client()
+        client.submit(put("a", "1"))
+        session.faults.power_cut()
+        client.submit(put("a", "2"))
+        assert min(session.heights().values()) == 0
+        assert failed(session.finish()) == []
+
+
 def test_a_disk_that_is_lost_is_filled_again(session: Session) -> None:
     client = session.client()
     client.submit(put("a", "1"))
