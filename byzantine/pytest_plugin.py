@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 HONEST = "honest"
 
 MARKER = (
-    "tetrarch(application='module:Class', replicas=4, seed=0, parameters={}): the network of a test that uses"
-    " the fixtures network or client"
+    "tetrarch(application='module:Class', replicas=4, seed=0, parameters={}, allow_application_errors=False):"
+    " the network of a test that uses the fixtures network or client"
 )
 
-PROPERTIES = ("tetrarch_attack", "tetrarch_fired", "tetrarch_silent", "tetrarch_inconclusive")
+MARKED = ("application", "replicas", "seed", "parameters", "allow_application_errors")
+
+DEFAULT_APPLICATION = "kv"
+
+PROPERTIES = ("tetrarch_attack", "tetrarch_fired", "tetrarch_silent")
 """What a test's report carries, from whichever process ran it: for the summary, and for JUnit XML."""
 
 chosen_attacks: pytest.StashKey[list[str]] = pytest.StashKey()
@@ -65,10 +69,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--byzantine-strict",
         action="store_true",
-        help="what is inconclusive fails: an attack that never fired, an oracle that could not look",
+        help="an attack that never fired fails the test: it was not tested",
     )
     parser.addini(
-        "tetrarch_application", "the application of networks in tests: kv, or module:Class", default="kv"
+        "tetrarch_application", "the application of networks in tests: module:Class [default: kv]", default=""
+    )
+    parser.addini(
+        "tetrarch_allow_application_errors",
+        "whether tests pass though the application raised what it should not [default: false]",
+        type="bool",
+        default=False,
     )
 
 
@@ -82,6 +92,16 @@ def pytest_configure(config: pytest.Config) -> None:
     names = config.getoption("byzantine")
     if names is not None:
         config.stash[chosen_attacks] = _chosen(names)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say what networks in tests run, where anybody has set anything of it."""
+    attacks = config.stash.get(chosen_attacks, None)
+    named = config.getini("tetrarch_application")
+    if attacks is None and not named:
+        return None
+    application = named or f"{DEFAULT_APPLICATION} (the setting tetrarch_application names another)"
+    return f"tetrarch: application {application}; attacks: {len(attacks or ())}"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -146,12 +166,13 @@ def network(request: pytest.FixtureRequest, byzantine_behaviour: str) -> "Iterat
         scenario = _scenario(request.node, byzantine_behaviour)
         session = _opened(request.config, scenario)
     except (Contradiction, ApplicationError, ValueError) as error:
-        pytest.fail(f"no network can be made for this test: {error}", pytrace=False)
+        why = f"no network can be made for this test: {error}"
+        # Not pytest.fail, which would tell of the first error as well: it is the same.
+        raise pytest.fail.Exception(why, pytrace=False) from None
     # Shown where the test itself fails, as under an attack it may.
-    how = (
-        f"{_in_words(byzantine_behaviour, session)}; repeat it: {_command(request.node, byzantine_behaviour)}"
-    )
-    request.node.add_report_section("setup", "network", how)
+    how = _in_words(byzantine_behaviour, session)
+    command = _command(request.node, byzantine_behaviour)
+    request.node.add_report_section("setup", "network", f"{how}; repeat it: {command}")
     with session:
         yield session
         _conclude(request.node, byzantine_behaviour, session)
@@ -218,17 +239,12 @@ def _scenario(item: pytest.Item, behaviour: str) -> "Scenario":
     from byzantine.scenario import Scenario
     from byzantine.scenario_file import scenario_of
 
-    marker = item.get_closest_marker("tetrarch")
-    wanted: dict[str, Any] = dict(marker.kwargs) if marker is not None else {}
-    application = wanted.pop("application", item.config.getini("tetrarch_application"))
+    marked = _marked(item)
+    application = marked.get("application") or item.config.getini("tetrarch_application")
+    application = application or DEFAULT_APPLICATION
     if isinstance(application, type):
         application = f"{application.__module__}:{application.__qualname__}"
-    replicas, parameters = wanted.pop("replicas", 4), wanted.pop("parameters", {})
-    wanted.pop("seed", None)
-    unknown = [*wanted, *(repr(each) for each in (marker.args if marker is not None else ()))]
-    if unknown:
-        raise ValueError(f"the marker is {MARKER}; unknown: {', '.join(unknown)}")
-    seed = _seed(item)
+    replicas, parameters, seed = marked.get("replicas", 4), marked.get("parameters", {}), _seed(item)
     if behaviour == HONEST:
         scenario = Scenario(name=HONEST, replicas=replicas, seed=seed, links=QUIET)
     else:
@@ -239,13 +255,29 @@ def _scenario(item: pytest.Item, behaviour: str) -> "Scenario":
     return scenario_of(to_builtins(scenario), "the marker tetrarch", worked=False)
 
 
+def _marked(item: pytest.Item) -> dict[str, Any]:
+    """Return what the markers of a test, its class and its module say together; the nearer one wins. Raises
+    `ValueError`."""
+    markers = list(item.iter_markers("tetrarch"))
+    marked: dict[str, Any] = {}
+    for marker in reversed(markers):
+        if "application" in marker.kwargs:
+            # Parameters are an application's own.
+            marked.pop("parameters", None)
+        marked |= marker.kwargs
+    unknown = [name for name in marked if name not in MARKED]
+    unknown += [repr(each) for marker in markers for each in marker.args]
+    if unknown:
+        raise ValueError(f"the marker is {MARKER}; unknown: {', '.join(unknown)}")
+    if not isinstance(marked.get("allow_application_errors", False), bool):
+        raise ValueError("the marker tetrarch: allow_application_errors: expected `bool`")
+    return marked
+
+
 def _seed(item: pytest.Item) -> int:
     """The option's; else the marker's; else 0."""
     given = item.config.getoption("byzantine_seed")
-    marker = item.get_closest_marker("tetrarch")
-    if given is None and marker is not None:
-        given = marker.kwargs.get("seed")
-    return 0 if given is None else int(given)
+    return int(_marked(item).get("seed", 0) if given is None else given)
 
 
 def _opened(config: pytest.Config, scenario: "Scenario") -> "Session":
@@ -260,30 +292,59 @@ def _opened(config: pytest.Config, scenario: "Scenario") -> "Session":
 
 def _conclude(item: pytest.Item, behaviour: str, session: "Session") -> None:
     """Heal, demand convergence, judge; a test fails by what is found."""
-    from byzantine.verdicts import Verdict
-
     try:
         findings = session.finish()
     except Exception as error:
         error.add_note(f"repeat it: {_command(item, behaviour)}")
         raise
-    failed = [f"{each.oracle}: {each.why}" for each in findings if each.verdict is Verdict.FAIL]
-    unsure = [f"{each.oracle}: {each.why}" for each in findings if each.verdict is Verdict.INCONCLUSIVE]
+    finally:
+        _show_application_faults(item, session)
     silent = session.silent
     fired = ", ".join(f"{name} {session.fired.get(name, 0)}" for name in session.behaviours)
-    if unsure or item.config.stash.get(chosen_attacks, None) is not None:
-        told = (behaviour, fired, ", ".join(silent), "; ".join(unsure))
+    if item.config.stash.get(chosen_attacks, None) is not None:
+        told = (behaviour, fired, ", ".join(silent))
         item.user_properties += [pair for pair in zip(PROPERTIES, told, strict=True) if pair[1]]
+    wrong = [*_no_pass(findings), *_application_errors(item, session)]
     if item.config.getoption("byzantine_strict"):
-        failed += unsure
-        failed += [f"outcome: {name} never fired, so the test says nothing about it" for name in silent]
-    if failed:
-        lines = [f"the audit of the network failed ({_in_words(behaviour, session)}):", *failed]
+        wrong += [f"outcome: {name} never fired, so the test says nothing about it" for name in silent]
+    if wrong:
+        lines = [f"the audit of the network failed ({_in_words(behaviour, session)}):", *wrong]
         pytest.fail("\n  ".join(lines) + f"\nrepeat it: {_command(item, behaviour)}", pytrace=False)
 
 
+def _no_pass(findings: "tuple[Finding, ...]") -> list[str]:
+    """Return what is no pass, a line each: an oracle that could not look has not found that all is well."""
+    from byzantine.verdicts import Verdict
+
+    how = {Verdict.FAIL: "", Verdict.INCONCLUSIVE: " (inconclusive, which is no pass)"}
+    return [f"{each.oracle}{how[each.verdict]}: {each.why}" for each in findings if each.verdict in how]
+
+
+def _application_errors(item: pytest.Item, session: "Session") -> list[str]:
+    """Return what the application raised, a line each; nothing where it is allowed."""
+    ini = item.config.getini("tetrarch_allow_application_errors")
+    errors = [f"application: {each}" for each in session.application_errors]
+    if not errors or _marked(item).get("allow_application_errors", ini):
+        return []
+    return [
+        *errors,
+        "(tracebacks below; the marker's allow_application_errors=True is for where it is meant)",
+    ]
+
+
+def _show_application_faults(item: pytest.Item, session: "Session") -> None:
+    """Have all that the application raised shown where the test fails, `check` included."""
+    faults = session.world.observed.application_faults
+    shown = [f"{each}\n{each.traceback}" for each in faults.of("execute", "query", "check")]
+    if faults.untold:
+        shown.append(f"and {faults.untold} others")
+    if shown:
+        item.add_report_section("teardown", "application errors", "\n".join(shown))
+
+
 def _in_words(behaviour: str, session: "Session") -> str:
-    return f"{behaviour}, {session.n} replicas, seed {session.scenario.seed}"
+    scenario = session.scenario
+    return f"{behaviour}, application {scenario.application}, {session.n} replicas, seed {scenario.seed}"
 
 
 def _command(item: pytest.Item, behaviour: str) -> str:
@@ -295,6 +356,8 @@ def _command(item: pytest.Item, behaviour: str) -> str:
     if config.stash.get(chosen_attacks, None) is not None:
         words.append(f"--byzantine={behaviour if behaviour != HONEST else config.stash[chosen_attacks][0]}")
     words.append(f"--byzantine-seed={_seed(item)}")
+    if config.getoption("byzantine_strict"):
+        words.append("--byzantine-strict")
     return shlex.join(words)
 
 
@@ -318,7 +381,7 @@ class Summary:
         """Write what was kept."""
         if not self._told:
             return
-        attack, _, silent, inconclusive = PROPERTIES
+        attack, _, silent = PROPERTIES
         terminalreporter.section("tetrarch")
         # In one order, whichever process was done first.
         for name in sorted({told[attack] for told in self._told.values()}):
@@ -328,9 +391,7 @@ class Summary:
                 fired = f"fired in {len(tests) - len(never)} of {len(tests)}"
                 terminalreporter.line(f"{name:28} {fired}", yellow=bool(never))
                 self._list(terminalreporter, "never in", never)
-            unsure = [f"{test}: {told[inconclusive]}" for test, told in tests.items() if inconclusive in told]
-            self._list(terminalreporter, "inconclusive:", unsure)
-        open_ = sum(silent in told or inconclusive in told for told in self._told.values())
+        open_ = sum(silent in told for told in self._told.values())
         if open_:
             terminalreporter.line(
                 f"{open_} of {len(self._told)} are inconclusive: what never fired was not tested"

@@ -50,6 +50,17 @@ def test_votes_are_counted(client):
     assert client.query(b"yes", min_height=receipt.height).value == 6
 """
 
+FAULTY = VOTING.replace(
+    'state.put(payload, b"%d" % votes)',
+    "assert votes < 2, f'{votes} votes'; state.put(payload, b'%d' % votes)",
+)
+
+TWO_VOTES = """
+def test_two_votes(client):
+    codes = [str(client.submit(b"yes").result.code) for _ in range(3)]
+    assert codes == ["ok", "error", "error"]
+"""
+
 ANY_RESULT = """
 import contextlib
 import tetrarch
@@ -110,6 +121,7 @@ def test_the_marker_says_what_the_network_is(project: pytest.Pytester) -> None:
     [
         ("replicas=3", "*replicas*>= 4*"),
         ("size=4", "*unknown: size*"),
+        ("allow_application_errors=1", "*allow_application_errors*`bool`*"),
         ("application='nowhere:Voting'", "*nowhere*cannot be imported*"),
     ],
 )
@@ -119,7 +131,51 @@ def test_a_marker_that_cannot_be_is_an_error(project: pytest.Pytester, marker: s
     )
     result = run(project)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*no network can be made for this test: {what}"])
+    result.stdout.fnmatch_lines([f"no network can be made for this test: {what}"])
+    result.stdout.no_fnmatch_line("During handling of the above exception*")
+
+
+def test_markers_of_a_module_a_class_and_a_test_add_up(project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\n")
+    project.makepyfile(
+        test_voting="""
+        import pytest
+
+        pytestmark = pytest.mark.tetrarch(application="voting:Voting", parameters={"options": "left"}, seed=3)
+
+        @pytest.mark.tetrarch(replicas=7)
+        class TestIt:
+            @pytest.mark.tetrarch(seed=4)
+            def test_options(self, network, client):
+                assert (network.n, network.scenario.seed) == (7, 4)
+                assert client.submit(b"left").value == 1
+
+            @pytest.mark.tetrarch(application="kv")
+            def test_parameters_are_the_applications_own(self, network, client):
+                assert (network.n, network.scenario.seed) == (7, 3)
+                assert client.submit({"op": "put", "key": "a", "value": "1"}).value is True
+        """
+    )
+    run(project).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("ini", "arguments", "header"),
+    [
+        ("tetrarch_application = voting:Voting", (), "application voting:Voting; attacks: 0"),
+        ("", ("--byzantine=censor",), "application kv (*tetrarch_application*); attacks: 1"),
+    ],
+)
+def test_the_header_says_which_application_networks_run(
+    project: pytest.Pytester, ini: str, arguments: tuple[str, ...], header: str
+) -> None:
+    project.makeini(f"[pytest]\n{ini}\n")
+    run(project, "--collect-only", *arguments).stdout.fnmatch_lines([f"tetrarch: {header}"])
+
+
+def test_the_header_says_nothing_where_nobody_asked(project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\n")
+    run(project, "--collect-only").stdout.no_fnmatch_line("tetrarch:*")
 
 
 @pytest.mark.parametrize("application", [HASTY, UNORDERED], ids=["random", "a set's order"])
@@ -132,7 +188,7 @@ def test_an_application_that_is_not_deterministic_is_caught(
     result.stdout.fnmatch_lines(
         [
             "*ERROR at teardown of test_votes_are_sent*",
-            "the audit of the network failed (honest, 4 replicas, seed 7):",
+            "the audit of the network failed (honest, application voting:Voting, 4 replicas, seed 7):",
             "repeat it: pytest test_voting.py::test_votes_are_sent --byzantine-seed=7",
         ]
     )
@@ -145,9 +201,128 @@ def test_a_test_that_fails_is_judged_as_well(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         [
             "*= FAILURES =*",
-            "honest, 4 replicas, seed 7; repeat it: pytest *::test_votes_are_sent --byzantine-seed=7",
+            "honest, application voting:Voting, 4 replicas, seed 7;"
+            " repeat it: pytest *::test_votes_are_sent --byzantine-seed=7",
         ]
     )
+
+
+@pytest.mark.parametrize("strict", [(), ("--byzantine-strict",)])
+def test_an_oracle_that_could_not_look_fails_the_test(
+    project: pytest.Pytester, strict: tuple[str, ...]
+) -> None:
+    project.makeconftest(
+        """
+        import sys, types, voting
+
+        here = sys.modules["only_here"] = types.ModuleType("only_here")
+        here.Voting = voting.Voting
+        """
+    )
+    project.makeini("[pytest]\ntetrarch_application = only_here:Voting\npythonpath = .\n")
+    result = run(project, *strict)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["  determinism (inconclusive, which is no pass): *only_here*cannot be imported*"]
+    )
+
+
+def test_a_test_may_finish_its_network_and_what_it_does_afterwards_is_judged_as_well(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(
+        voting=FAULTY.replace(
+            "assert votes < 2, f'{votes} votes'", "self.votes = getattr(self, 'votes', 0) + 1"
+        ).replace('return b"%d" % votes', 'return b"%d" % self.votes'),
+        test_voting="""
+        def test_it(network, client):
+            client.submit(b"yes")
+            assert {finding.verdict for finding in network.finish()} == {"pass"}
+            client.submit(b"yes")
+        """,
+    )
+    result = run(project)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["  validity: block *: * came to ok 2, and executed anew to ok 1"])
+
+
+# What an application raises.
+
+
+def test_what_execute_raises_fails_the_test_and_is_shown_with_its_traceback(project: pytest.Pytester) -> None:
+    project.makepyfile(voting=FAULTY, test_voting=TWO_VOTES)
+    result = run(project)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "  application: execute raised AssertionError: 2 votes at *.py:* (transaction *, and 1 more)",
+            "repeat it: *",
+            "*Captured application errors teardown*",
+            '  File "*voting.py", line *, in execute',
+            "    assert votes < 2, f'{votes} votes'*",
+            "AssertionError: 2 votes",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*executor.py*")
+
+
+def test_what_is_no_result_says_why(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        voting=VOTING.replace('return b"%d" % votes', "return votes"),
+        test_voting="def test_it(client):\n    assert client.submit(b'yes').result.code == 'error'\n",
+    )
+    result = run(project)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*execute raised *LimitBroken: a result is bytes, not int (transaction *)"])
+
+
+def test_what_query_raises_fails_the_test(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        voting=VOTING.replace("return state.get(question)", "return {}[question]"),
+        test_voting="""
+        import pytest, tetrarch
+
+        def test_it(client):
+            with pytest.raises(tetrarch.TetrarchError):
+                client.query(b"yes", timeout=1)
+        """,
+    )
+    result = run(project)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["  application: query raised KeyError: b'yes' at *voting.py:* (question b'yes')"]
+    )
+
+
+def test_what_check_raises_is_shown_where_a_test_fails_and_fails_none(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        voting=VOTING.replace("payload.decode() not in self.options", "payload.decode('ascii') == 'no'"),
+        test_voting="""
+        import pytest, tetrarch
+
+        def test_refused(client):
+            with pytest.raises(tetrarch.Rejected):
+                client.submit("\u00e9".encode())
+
+        def test_failing(client):
+            client.submit("\u00e9".encode())
+        """,
+    )
+    result = run(project)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["check raised UnicodeDecodeError: *", '  File "*voting.py", line *, in check']
+    )
+
+
+@pytest.mark.parametrize("by", ["ini", "marker"])
+def test_what_an_application_raises_may_be_allowed(project: pytest.Pytester, by: str) -> None:
+    marker = "import pytest\n\n@pytest.mark.tetrarch(allow_application_errors=True)"
+    project.makepyfile(voting=FAULTY, test_voting=TWO_VOTES if by == "ini" else marker + TWO_VOTES)
+    if by == "ini":
+        ini = "[pytest]\ntetrarch_application = voting:Voting\ntetrarch_allow_application_errors = true\n"
+        project.makeini(ini)
+    run(project).assert_outcomes(passed=1)
 
 
 def test_researchers_run_scenarios_of_their_own(project: pytest.Pytester) -> None:
@@ -246,7 +421,7 @@ def test_an_attack_that_never_fired_fails_where_one_is_strict(project: pytest.Py
         [
             "*outcome: wrong-digest never fired, so the test says nothing about it",
             "repeat it: pytest 'test_voting.py::test_idle[[]wrong-digest[]]' --byzantine=wrong-digest"
-            " --byzantine-seed=0",
+            " --byzantine-seed=0 --byzantine-strict",
         ]
     )
 
