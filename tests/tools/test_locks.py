@@ -53,6 +53,12 @@ def test_development_uses_the_very_packages_that_run() -> None:
     assert {normalized_name(requirement) for requirement in DEVELOPMENT} <= development.keys()
 
 
+def test_the_extra_for_tests_asks_for_what_development_has() -> None:
+    extra: list[str] = PROJECT["project"]["optional-dependencies"]["test"]
+    assert {normalized_name(requirement) for requirement in extra} == {"pytest", "pytest-xdist"}
+    assert set(extra) <= set(DEVELOPMENT)
+
+
 def test_every_direct_dependency_is_accounted_for() -> None:
     page = (ROOT / "docs" / "dependencies.md").read_text().lower()
     direct = {normalized_name(requirement) for requirement in RUNTIME + DEVELOPMENT + BUILD}
