@@ -61,8 +61,8 @@ def load_scenario(path: Path) -> Scenario:
 def scenario_of(values: Any, path: Path | str, within: str = "", *, worked: bool = True) -> Scenario:
     """Return the scenario in plain values, checked. Raises `UnusableFile`.
 
-    `within`: how fields of a scenario begin that is part of another file. `worked`: whether its own clients do
-    the work, rather than somebody beside it.
+    `within`: how fields of a scenario begin that is part of another file. `worked`: whether its own clients
+    do the work, rather than somebody beside it.
     """
     try:
         scenario = msgspec.convert(values, Scenario, strict=True)
