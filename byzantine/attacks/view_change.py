@@ -135,7 +135,7 @@ def another_checkpoint(n: int, seed: int) -> Scenario:
 def hide_prepared(n: int, seed: int) -> Scenario:
     """f correct members miss what is decided, then f others are cut off: one correct member that prepared it
     remains. The last f members lie: their COMMITs in its blocks contradict their VIEW-CHANGEs in the others'
-    stores."""
+    stores. Nobody leaves the view before these others are cut off."""
     f = (n - 1) // 3
     unaware = tuple(range(1, 1 + f))
     steps = (
@@ -154,7 +154,7 @@ def hide_prepared(n: int, seed: int) -> Scenario:
         *liars,
         steps=steps,
         expect=expect,
-        tuning=QUICK,
+        tuning=Tunes(batch_target=2, request_timeout_ms=350),
         checkpoint_interval=UNCUT,
         heal_at_ms=1_500,
     )
