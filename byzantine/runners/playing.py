@@ -10,7 +10,7 @@ Times of scenarios are made for the simulator; here all of them, and the replica
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -300,22 +300,26 @@ class Play:
         while loop.time() < healed + milliseconds / 1000 and not self.members.broken:
             if not any(client.waits_for for client in self.clients) and await self._level():
                 self.recovered_ms = round((loop.time() - healed) * 1000)
-                return
+                break
             await asyncio.sleep(LOOK_SECONDS)
             if self.told.forks or self.told.broken:
                 break
-        await self._level()
-        self.unfinished = self._in_words()
+        await self._ask(self.members.all)
+        if self.recovered_ms is None:
+            self.unfinished = self._in_words()
 
     async def _level(self) -> bool:
-        """Whether all honest members answer, and name one head."""
-        reports = await survey(self.genesis, self._dialer)
+        """Whether all honest members answer, and name one head. Liars are not asked: they may never answer."""
+        replies = await self._ask(self.members.honest)
+        return all(replies) and len({reply.head for reply in replies if reply is not None}) == 1
+
+    async def _ask(self, members: Sequence[RealMember]) -> list[StatusReply | None]:
+        """Return what members say of themselves, as far as they answer, and note it."""
+        asks = [ask(MemberId(each.number), str(each.number), self._dialer) for each in members]
+        reports = await asyncio.gather(*asks)
         for report in reports:
             self._note(report)
-        replies = [reports[member.number].reply for member in self.members.honest]
-        return len({None if reply is None else reply.head for reply in replies} | {None}) == 2 and all(
-            replies
-        )
+        return [report.reply for report in reports]
 
     def _note(self, report: ReplicaStatus) -> None:
         if report.reply is not None:
