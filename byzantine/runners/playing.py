@@ -309,7 +309,7 @@ class Play:
             self.unfinished = self._in_words()
 
     async def _level(self) -> bool:
-        """Whether all honest members answer, and name one head. Liars are not asked: they may never answer."""
+        """Whether all honest members answer, and name one head. Liars are not asked: they need not answer."""
         replies = await self._ask(self.members.honest)
         return all(replies) and len({reply.head for reply in replies if reply is not None}) == 1
 
