@@ -394,7 +394,7 @@ class Summary:
         open_ = sum(silent in told for told in self._told.values())
         if open_:
             terminalreporter.line(
-                f"{open_} of {len(self._told)} are inconclusive: what never fired was not tested"
+                f"in {open_} of {len(self._told)} something never fired, and so was not tested"
                 " (longer tests, or faults.run(ms), give it time; --byzantine-strict makes them fail)"
             )
 

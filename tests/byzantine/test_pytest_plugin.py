@@ -408,7 +408,7 @@ def test_an_attack_that_never_fired_is_told(project: pytest.Pytester) -> None:
         [
             "wrong-digest * fired in 0 of 1",
             "*never in test_voting.py::test_idle[[]wrong-digest[]] (wrong-digest)",
-            "1 of 2 are inconclusive*",
+            "in 1 of 2 something never fired*",
         ]
     )
 
