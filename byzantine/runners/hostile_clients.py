@@ -3,8 +3,8 @@
 What lives here: what a client's behaviour is given (`byzantine.liars.client.Connections`), and one connection
 to each member, made anew whenever it ends. What must not be known here: what is sent over them.
 
-A frame that no replica can decode ends the connection by which it came. So each of these is the last one on
-its connection, and what follows waits for the next: else most of them would be lost with what the first did.
+A frame that no replica can decode ends the connection by which it came, and with it whatever waits there. So
+each of these has a connection of its own, one after another, beside the one over which all others go.
 """
 
 import asyncio
@@ -71,7 +71,9 @@ class RealHostileClient:
             address = config.endpoints[member].address
             return await ClientConnection.connect(address, context, shown, _deaf, limits=LIMITS)
 
-        self._lines = [Line(MemberId(member), dial) for member in range(len(self.genesis.members))]
+        members = range(len(self.genesis.members))
+        self._lines = [Line(MemberId(member), dial) for member in members]
+        self._for_nonsense = [Line(MemberId(member), dial) for member in members]
         self.behaviour = make_client_behaviour(self, lie, f"{seed} {number}")
 
     def begin(self) -> None:
@@ -82,7 +84,7 @@ class RealHostileClient:
 
     async def close(self) -> None:
         """End connections."""
-        for line in self._lines:
+        for line in (*self._lines, *self._for_nonsense):
             await line.close()
         for connection in self._unread:
             await connection.close()
@@ -107,7 +109,8 @@ class RealHostileClient:
 
     def send(self, member: int, frame: bytes) -> None:
         """Send bytes to a member."""
-        self._lines[member].send(frame)
+        lines = self._lines if _makes_sense(frame) else self._for_nonsense
+        lines[member].send(frame)
 
     def leave(self, member: int, stage: Stage, data: bytes, reached: Callable[[], object]) -> Unread:
         """Open another connection to a member, and leave it at a stage."""
@@ -127,7 +130,8 @@ class RealHostileClient:
 
 
 class Line:
-    """What goes to one member, in order, over one connection after another."""
+    """What goes to one member, in order, over one connection after another. What makes no sense is the last
+    thing on its connection."""
 
     def __init__(self, member: MemberId, dial: Callable[[MemberId], Awaitable[ClientConnection]]) -> None:
         self._member, self._dial = member, dial
@@ -137,11 +141,13 @@ class Line:
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Connect."""
-        self._task = asyncio.get_running_loop().create_task(self._keep())
+        """Connect, unless that is done already."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._keep())
 
     def send(self, frame: bytes) -> None:
         """Send a frame as soon as there is a connection for it."""
+        self.open()
         self._waiting.append(frame)
         self._more.set()
 

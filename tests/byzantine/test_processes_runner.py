@@ -120,8 +120,8 @@ def test_the_sample_is_of_all_groups() -> None:
     }
 
 
-SOCKETS = ("half-open", "slow-reader")
-"""Attacks on what only real connections have: handshakes and buffers."""
+SOCKETS = ("half-open", "slow-reader", "odd-client-encodings")
+"""Attacks on what only real connections have: handshakes, buffers, and an end for what makes no sense."""
 
 
 @pytest.mark.parametrize("name", [*SAMPLE.values(), *SOCKETS])
