@@ -5,12 +5,15 @@ What lives here: faults of one store. What must not be known here: what is store
 
 A crash keeps a prefix of the writes that were not synced. A write that was torn by it is gone whole, since
 the store drops an incomplete record at its log's end; a bit that turned over stays in a value that was
-synced.
+synced. Records have seals, which show that; only rows of the state have none, and there it shows in the
+checksum that RocksDB keeps of each part of a file. So reading such a row fails here as well.
 """
 
+from collections.abc import Iterator, Sequence
 from random import Random
 
-from ledger.keyvalue import Family, MemoryKeyValue
+from ledger.errors import CorruptStore
+from ledger.keyvalue import Change, Family, MemoryKeyValue
 
 
 class SimulatedDisk(MemoryKeyValue):
@@ -21,6 +24,39 @@ class SimulatedDisk(MemoryKeyValue):
         self._kept: tuple[dict[bytes, bytes], ...] | None = None
         self.damaged = False
         """Whether a bit was turned over: its replica may refuse to go on, loudly."""
+        self._unreadable: set[bytes] = set()
+        """Keys of the state's rows whose checksum does not hold."""
+
+    def get(self, family: Family, key: bytes) -> bytes | None:
+        """Return the value under `key`, or `None`. Raises `CorruptStore`."""
+        if self._unreadable:
+            self._check(family, key)
+        return self._rows[family].get(key)
+
+    def get_many(self, family: Family, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values under `keys`, in their order. Raises `CorruptStore`."""
+        return [self.get(family, key) for key in keys]
+
+    def scan(
+        self, family: Family, start: bytes = b"", end: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and values from `start` up to, not including, `end`. Raises `CorruptStore`."""
+        rows = super().scan(family, start, end, reverse)
+        return self._checked(family, rows) if self._unreadable else rows
+
+    def _checked(self, family: Family, rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        for key, value in rows:
+            self._check(family, key)
+            yield key, value
+
+    def _check(self, family: Family, key: bytes) -> None:
+        if family is Family.STATE and key in self._unreadable:
+            raise CorruptStore(f"a checksum does not hold (family {family.column}, key {key.hex()})")
+
+    def _apply(self, change: Change) -> Change:
+        if change[0] is Family.STATE:
+            self._unreadable.discard(change[1])
+        return super()._apply(change)
 
     def keep(self) -> None:
         """Make a backup."""
@@ -46,6 +82,8 @@ class SimulatedDisk(MemoryKeyValue):
             value[bit // 8] ^= 1 << bit % 8
             self._rows[family][key] = bytes(value)
             self.damaged = True
+            if family is Family.STATE:
+                self._unreadable.add(key)
         return f"{family.column} {key.hex()}"
 
     def forget_votes(self, tally_key: bytes) -> None:
@@ -61,4 +99,5 @@ class SimulatedDisk(MemoryKeyValue):
         self._rows = tuple(dict(each) for each in rows)
         self._order = [None for _ in Family]
         self._unsynced.clear()
+        self._unreadable.clear()
         self.full = self.damaged = False
