@@ -64,7 +64,7 @@ class _Ask:
     expires: Millis
 
     def overtaken(self, other: "_Ask", monotonic: Millis) -> None:
-        """Another source was asked later, and has answered by now: wait for some times as long as it took."""
+        """Another source was asked later, and has answered in full: wait some times as long as that took."""
         if other.member != self.member and other.asked >= self.asked:
             patience = OVERTAKEN_TIMES * (monotonic - other.asked) + OVERTAKEN_MS
             self.expires = Millis(min(self.expires, self.asked + patience))
@@ -160,7 +160,8 @@ class CatchUp:
             source = self._sources.setdefault(ask.member, _Source())
             for_ms = self._limits.silent_source_ms << min(source.silences, MAX_DOUBLINGS)
             self._ask_last(ask.member, Millis(monotonic + for_ms))
-            source.silences += 1
+            # Who was overtaken may only be far away, and the others quick to have it passed over.
+            source.silences += ask.expires - ask.asked >= self._limits.range_timeout_ms
             self._gap(ask.first, ask.last)
         while len(self._asks) < self._limits.ranges_in_flight:
             wanted = self._next_range()
@@ -270,9 +271,9 @@ class CatchUp:
         source.empty, source.silences = count == 0, 0
         if source.empty:
             source.not_before = Millis(monotonic + self._limits.empty_source_ms)
-            return
-        for other in self._asks.values():
-            other.overtaken(ask, monotonic)
+        elif ask.first + count > ask.last:
+            for other in self._asks.values():
+                other.overtaken(ask, monotonic)
 
     def take(self, budget: int) -> list[tuple[Block, MemberId]]:
         """Return the next blocks in order, with their sources: about `budget` transactions in all."""

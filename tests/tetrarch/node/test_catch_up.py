@@ -18,6 +18,8 @@ from tetrarch.wire import AskBodies, AskRange, Range
 
 ONE, TWO, THREE = MemberId(1), MemberId(2), MemberId(3)
 
+STEP_MS = 100
+
 JUNK = 10_000
 ROOM = 5 * JUNK
 
@@ -235,22 +237,60 @@ def questions(catch_up: CatchUp, at: int) -> list[AskRange]:
     return [frame for frame in to_member(effects, ONE) if isinstance(frame, AskRange)]
 
 
-def test_a_source_that_stays_silent_is_asked_ever_less_often() -> None:
-    _, (block,) = chain(1)
-    limits = NodeLimits(range_timeout_ms=100, silent_source_ms=100, range_blocks=1, ranges_in_flight=1)
-    catch_up = CatchUp(limits, Counters())
-    catch_up.want(FetchBlocks(Height(1), Height(10**6), (ONE, TWO)), Height(0), Effects())
+def whole(block: Block, question: AskRange) -> tuple[Block, ...]:
+    """All that was asked for, each block of its height."""
+    header = block.header
+    return tuple(
+        structs.replace(block, header=structs.replace(header, height=Height(height)))
+        for height in range(question.first, question.last + 1)
+    )
+
+
+def gaps_between_questions_to_a_silent_source(catch_up: CatchUp, block: Block) -> list[int]:
+    """Of the first, while the second answers everything at once; in ms, over 20 s."""
     asked_at: list[int] = []
-    for at in range(0, 20_000, 10):
+    for at in range(0, 20_000, STEP_MS):
         effects = Effects()
         catch_up.ask(Millis(at), effects)
         asked_at += [at for _ in to_member(effects, ONE)]
         for question in to_member(effects, TWO):
             assert isinstance(question, AskRange)
-            served = structs.replace(block, header=structs.replace(block.header, height=question.first))
-            catch_up.receive(TWO, Range(question.first, (served,)), Millis(at))
-            catch_up.take(1)
-    gaps = [later - earlier for earlier, later in pairwise(asked_at)]
+            catch_up.receive(TWO, Range(question.first, whole(block, question)), Millis(at))
+            catch_up.take(10_000)
+    return [later - earlier for earlier, later in pairwise(asked_at)]
+
+
+def test_a_scrap_of_what_was_asked_for_makes_nobody_late() -> None:
+    _, blocks = chain(6)
+    solo = Solo(n=4, automatic=False, limits=NodeLimits(range_blocks=3))
+    solo.engine.fetch = [FetchBlocks(Height(1), Height(6), (ONE, TWO))]
+    asked = {question.first: (member, question) for member, question in asked_ranges(solo)}
+    quick, _ = asked[Height(4)]
+    far, lowest = asked[Height(1)]
+    tell(solo, quick, Range(Height(4), (blocks[3],)))
+    assert [member for member, _ in asked_ranges(solo)] == [far], "for what it kept back"
+    solo.at += OVERTAKEN_MS + 100
+    assert asked_ranges(solo) == []
+    tell(solo, far, Range(lowest.first, tuple(blocks[:3])))
+    solo.turns()
+    assert solo.ledger.height == 4
+
+
+def test_who_is_overtaken_often_is_asked_last_for_no_longer_than_once() -> None:
+    _, (block,) = chain(1)
+    limits = NodeLimits(silent_source_ms=100, range_blocks=1, ranges_in_flight=2)
+    catch_up = CatchUp(limits, Counters())
+    catch_up.want(FetchBlocks(Height(1), Height(10**7), (ONE, TWO)), Height(0), Effects())
+    gaps = gaps_between_questions_to_a_silent_source(catch_up, block)
+    assert max(gaps) <= OVERTAKEN_MS + limits.silent_source_ms + 2 * STEP_MS
+
+
+def test_a_source_that_stays_silent_is_asked_ever_less_often() -> None:
+    _, (block,) = chain(1)
+    limits = NodeLimits(range_timeout_ms=100, silent_source_ms=100, range_blocks=1, ranges_in_flight=1)
+    catch_up = CatchUp(limits, Counters())
+    catch_up.want(FetchBlocks(Height(1), Height(10**7), (ONE, TWO)), Height(0), Effects())
+    gaps = gaps_between_questions_to_a_silent_source(catch_up, block)
     assert gaps == sorted(gaps)
     assert 16 * limits.silent_source_ms <= gaps[-1] <= 20 * limits.silent_source_ms
 
