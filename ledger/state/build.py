@@ -167,7 +167,7 @@ def state_root(items: Iterable[tuple[bytes, bytes]]) -> Digest:
 
 def _sorted_entries(parts: Iterable[Octets]) -> Iterator[Entry]:
     entry_bytes = PATH_BYTES + DIGEST_BYTES
-    for part in parts:
+    for part in filter(None, parts):
         entries = sorted(bytes(part[at : at + entry_bytes]) for at in range(0, len(part), entry_bytes))
         for entry in entries:
             yield entry[:PATH_BYTES], entry[PATH_BYTES:]
