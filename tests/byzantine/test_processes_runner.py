@@ -221,7 +221,8 @@ def kill_when_it_runs(net: Path, name: str) -> None:
 
 
 def test_a_process_that_others_kill_makes_the_run_inconclusive(tmp_path: Path) -> None:
-    scenario = staged("lost", 4, 1, steps=work(1, rounds=20), checkpoint_interval=2)
+    # Of itself it would go on for longer than anybody takes to kill a replica of it.
+    scenario = staged("lost", 4, 1, steps=work(1, rounds=20), checkpoint_interval=2, heal_at_ms=60_000)
     with meanwhile(lambda: kill_when_it_runs(tmp_path / "net", "replica-2")):
         result = run_on_processes(scenario, tmp_path, keep=True)
     assert result.verdict is Verdict.INCONCLUSIVE
