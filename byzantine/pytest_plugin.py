@@ -1,8 +1,8 @@
 """The pytest plugin: a user's own tests, on their own application, while members lie.
 
-What lives here: options, the marker, fixtures, and what is told at the end. What must not be known here: what
+What lives here: options, the marker, fixtures, and what failed tests tell. What must not be known here: what
 an attack does, how a network runs. Nothing of Tetrarch is imported before a test asks for a network, or
-attacks are chosen: a run of anything else pays for this file alone.
+attacks are chosen: a run of anything else pays for this file and the summary's alone.
 
 `pytest --byzantine=equivocate,censor` runs every test that uses `network` or `client` once on an honest
 network and once beside each attack. At the end of each such test all faults end, convergence is demanded, and
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from byzantine.pytest_summary import HONEST, PROPERTIES, Summary
+
 if TYPE_CHECKING:
     from byzantine.oracles.elsewhere import Elsewhere
     from byzantine.scenario import Scenario
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from byzantine.simulation.session import Session
     from byzantine.simulation.session_client import SessionClient
     from byzantine.verdicts import Finding, Result
-
-HONEST = "honest"
 
 MARKER = (
     "tetrarch(application='module:Class', replicas=4, seed=0, parameters={}, allow_application_errors=False):"
@@ -36,17 +36,11 @@ MARKED = ("application", "replicas", "seed", "parameters", "allow_application_er
 
 DEFAULT_APPLICATION = "kv"
 
-PROPERTIES = ("tetrarch_attack", "tetrarch_fired", "tetrarch_silent")
-"""What a test's report carries, from whichever process ran it: for the summary, and for JUnit XML."""
-
 chosen_attacks: pytest.StashKey[list[str]] = pytest.StashKey()
 elsewhere_key: "pytest.StashKey[Elsewhere]" = pytest.StashKey()
 
 LEAST_BOUND_MS = 60_000
 """For convergence: a stage's bound may be tighter, but it is of the stage's own work and faults."""
-
-LISTED = 5
-"""Tests listed for one attack, unless pytest is verbose."""
 
 
 # Options.
@@ -359,48 +353,3 @@ def _command(item: pytest.Item, behaviour: str) -> str:
     if config.getoption("byzantine_strict"):
         words.append("--byzantine-strict")
     return shlex.join(words)
-
-
-# The summary.
-
-
-class Summary:
-    """Tells at the end which attacks fired in which tests. With pytest-xdist in the controlling process."""
-
-    def __init__(self, verbose: bool) -> None:
-        self._verbose = verbose
-        self._told: dict[str, dict[str, str]] = {}
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what a test told."""
-        told = {name: str(value) for name, value in report.user_properties if name in PROPERTIES}
-        if report.when == "teardown" and told:
-            self._told[report.nodeid] = told
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Write what was kept."""
-        if not self._told:
-            return
-        attack, _, silent = PROPERTIES
-        terminalreporter.section("tetrarch")
-        # In one order, whichever process was done first.
-        for name in sorted({told[attack] for told in self._told.values()}):
-            tests = {test: told for test, told in sorted(self._told.items()) if told[attack] == name}
-            never = [f"{test} ({told[silent]})" for test, told in tests.items() if silent in told]
-            if name != HONEST:
-                fired = f"fired in {len(tests) - len(never)} of {len(tests)}"
-                terminalreporter.line(f"{name:28} {fired}", yellow=bool(never))
-                self._list(terminalreporter, "never in", never)
-        open_ = sum(silent in told for told in self._told.values())
-        if open_:
-            terminalreporter.line(
-                f"in {open_} of {len(self._told)} something never fired, and so was not tested"
-                " (longer tests, or faults.run(ms), give it time; --byzantine-strict makes them fail)"
-            )
-
-    def _list(self, terminalreporter: pytest.TerminalReporter, what: str, lines: list[str]) -> None:
-        shown = lines if self._verbose else lines[:LISTED]
-        for line in shown:
-            terminalreporter.line(f"    {what} {line}")
-        if len(lines) > len(shown):
-            terminalreporter.line(f"    and in {len(lines) - len(shown)} more (-v lists all)")

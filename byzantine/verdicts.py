@@ -38,8 +38,8 @@ class Finding(Struct, frozen=True):
     """What one oracle says of one run."""
 
     oracle: str
-    """agreement, validity, determinism, integrity, durability, linearizability, memory, liveness,
-    accountability or outcome."""
+    """The name of one of `byzantine.oracles.ORACLES`; `determinism` where an application was executed anew in
+    another process, `repeatability` where a replay was another run, `runner` where a run came to no end."""
     verdict: Verdict
     why: str = ""
     """One line; empty for a pass that needs no words."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -87,13 +87,16 @@ def run(
 
     began = time.perf_counter()
     with progress_bar(len(scenarios), as_json) as advance:
-        results = []
-        for result in _run(scenarios, runner, processes, keep):
-            advance(result)
-            results.append(result)
+        results = list(_told(_run(scenarios, runner, processes, keep), advance))
     summary = summarised(runner, began, results)
     saving = Saving(save, lambda result: by_key[result.name, result.n, result.seed])
     return report(summary, saving, html, junit, as_json, again=again)
+
+
+def _told(results: Iterator[Result], advance: Callable[[Result], object]) -> Iterator[Result]:
+    for result in results:
+        advance(result)
+        yield result
 
 
 def _by_key(scenarios: Sequence[Scenario]) -> dict[tuple[str, int, int], Scenario]:
