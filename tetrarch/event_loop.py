@@ -1,8 +1,15 @@
-"""Which event loop runs: uvloop's where it is installed, else asyncio's. Nothing but speed depends on it."""
+"""Which event loop runs, and how SIGTERM ends what runs in it.
+
+uvloop's where it is installed, else asyncio's: nothing but speed depends on it.
+"""
 
 import asyncio
+import signal
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from tetrarch.signals import interrupt
 
 T = TypeVar("T")
 
@@ -18,6 +25,34 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` in a new event loop and return what it returns."""
+    """Run `work` in a new event loop and return what it returns.
+
+    Ctrl-C cancels it and raises `KeyboardInterrupt`; so does SIGTERM after `signals.end_like_interrupt`.
+    """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(work)
+        main = threading.current_thread() is threading.main_thread()
+        if not main or signal.getsignal(signal.SIGTERM) is not interrupt:
+            return runner.run(work)
+        return runner.run(_ended_by_sigterm(work))
+
+
+async def _ended_by_sigterm(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, and let SIGTERM cancel it, as `asyncio.Runner` does with Ctrl-C."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    heard = False
+
+    def hear() -> None:
+        nonlocal heard
+        heard = True
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, hear)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if heard:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, interrupt)

@@ -10,7 +10,8 @@ from byzantine.cli.reporting import progress_bar, report, report_options, summar
 from byzantine.cli.saving import Saving
 from byzantine.scenario import Scenario
 from byzantine.verdicts import Finding, Result, Verdict
-from tetrarch.cli.output import INTERRUPTED, end_like_interrupt
+from tetrarch.cli.output import INTERRUPTED
+from tetrarch.signals import end_like_interrupt
 
 SHRUNK = 5
 """Failures of one campaign that are shrunk: more of them seldom say more."""

@@ -13,7 +13,8 @@ from byzantine.cli.saving import Saving
 from byzantine.reports.wording import replay_command
 from byzantine.scenario import Scenario
 from byzantine.verdicts import Result
-from tetrarch.cli.output import Exit, end_like_interrupt, fail
+from tetrarch.cli.output import Exit, fail
+from tetrarch.signals import end_like_interrupt
 
 FILES = ".toml"
 """How the name of a scenario file ends."""

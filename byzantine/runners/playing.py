@@ -8,7 +8,6 @@ Times of scenarios are made for the simulator; here all of them, and the replica
 """
 
 import asyncio
-import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,17 +20,17 @@ from byzantine.runners.clients import RealClient, Told
 from byzantine.runners.clock import RunClock
 from byzantine.runners.links import between
 from byzantine.runners.members import Members, RealMember
+from byzantine.runners.node_files import configure, second_copy
 from byzantine.runners.outsiders import Outsiders
 from byzantine.workload import Workload
 from crypto.roster import MemberId
 from ledger.genesis import Genesis
-from network.address import Address
 from tetrarch.client.config import ClientConfig
 from tetrarch.client.states import ReplicaStatus
-from tetrarch.layout import CLIENT_FILE, NODE_FILE
+from tetrarch.layout import CLIENT_FILE
 from tetrarch.local_network import UP_SECONDS
-from tetrarch.network_setup import Host, NetworkPlan, local_hosts, make_network
-from tetrarch.processes import LocalNetwork, ReplicaProcess
+from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
+from tetrarch.processes import LocalNetwork
 from tetrarch.survey import ask, survey
 from tetrarch.wire import StatusReply
 
@@ -46,8 +45,8 @@ START_SECONDS = 10.0
 
 ALLOWANCE_MS = 10_000
 """How much longer than stated convergence may take, by the clock on the wall: several replicas share a core
-here, and other programs may have it. Most runs need some tenths of a second in all, and up to four
-seconds where clients find out that a member has fallen silent."""
+here, and other programs may have it. Most runs need a tenth of a second in all, and none of the catalogue
+needed two seconds."""
 
 UNLIVE_MS = 5_000
 """How long a run goes on after healing where no convergence is expected, in the scenario's time."""
@@ -131,7 +130,7 @@ class Play:
         try:
             await self.links.start()
             for place, member in enumerate(self.members.everybody):
-                _configure(member, self.scenario, self._hosts, self.links.ports, place, self.slowdown)
+                configure(member, self.scenario, self._hosts, self.links.ports, place, self.slowdown)
                 member.start(None)
             await self._until_up()
             await self._open_clients(config)
@@ -364,38 +363,3 @@ class Play:
     def kill(self) -> None:
         """Kill whatever still runs: for runs that were interrupted while they ended."""
         self.network.kill()
-
-
-def second_copy(directory: Path, host: Host) -> ReplicaProcess:
-    """Return a second process for a member, with its keys, and a disk and a place of its own."""
-    beside = directory.with_name(f"{directory.name}.twin")
-    shutil.copytree(directory, beside)
-    file = beside / NODE_FILE
-    before, listen, rest = file.read_text().partition("[listen]\n")
-    _, table, peers = rest.partition("\n[[peers]]")
-    places = (Address(host.host, host.peer_port), Address(host.host, host.client_port))
-    own = 'peers = "{}"\nclients = "{}"\n'.format(*places)
-    file.write_text(before + listen + own + table + peers)
-    return ReplicaProcess(beside)
-
-
-def _configure(
-    member: RealMember,
-    scenario: plan.Scenario,
-    hosts: tuple[Host, ...],
-    ports: dict[tuple[int, int], int],
-    place: int,
-    slowdown: float,
-) -> None:
-    """Write into a member's node.toml where it finds the others, and the scenario's tuning."""
-    file = member.process.directory / NODE_FILE
-    text = file.read_text()
-    for other, host in enumerate(hosts):
-        if (place, other) in ports:
-            direct = f'address = "{Address(host.host, host.peer_port)}"'
-            text = text.replace(direct, f'address = "{Address(host.host, ports[place, other])}"')
-    text += "\n[tuning]\n"
-    for name in plan.Tunes.__struct_fields__:
-        value = getattr(scenario.tuning, name)
-        text += f"{name} = {round(value * slowdown) if name.endswith('_ms') else value}\n"
-    file.write_text(text)

@@ -41,6 +41,7 @@ from tetrarch.errors import ConfigurationError
 from tetrarch.event_loop import run
 from tetrarch.layout import GENESIS_FILE
 from tetrarch.network_setup import SetupError
+from tetrarch.signals import end_like_interrupt
 
 PROCESSES = "processes"
 
@@ -127,7 +128,7 @@ def _stoppable() -> Iterator[None]:
     if not (ours and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL):
         yield
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_like_interrupt()
     try:
         yield
     finally:

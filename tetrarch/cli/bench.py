@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tetrarch.cli.output import Exit, console, end_like_interrupt, fail, json_option, print_json
+from tetrarch.cli.output import Exit, console, fail, json_option, print_json
+from tetrarch.signals import end_like_interrupt
 
 if TYPE_CHECKING:
     from tetrarch.bench.run import Figures, Plan

@@ -14,7 +14,6 @@ import click
 from tetrarch.cli.output import (
     Exit,
     console,
-    end_like_interrupt,
     error_line,
     fail,
     json_option,
@@ -23,6 +22,7 @@ from tetrarch.cli.output import (
     tell,
 )
 from tetrarch.layout import LOG_FILE, STORE
+from tetrarch.signals import end_like_interrupt
 
 if TYPE_CHECKING:
     from tetrarch.demo.story import Narrator, Story

@@ -74,16 +74,6 @@ def _is_terminal(stderr: bool) -> bool:
     return (sys.stderr if stderr else sys.stdout).isatty()
 
 
-def end_like_interrupt() -> None:
-    """Make SIGTERM what Ctrl-C is: commands that run replicas of their own stop them at their end."""
-    import signal
-
-    def interrupt(_number: int, _frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-
-
 def fail(code: Exit, line: str) -> NoReturn:
     """End the command: `line` on stderr, and `code`."""
     raise Stop(code, line)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from tetrarch.cli.connect import ask_password
-from tetrarch.cli.output import Exit, end_like_interrupt, error_line, fail, json_option, print_json, shell
+from tetrarch.cli.output import Exit, error_line, fail, json_option, print_json, shell
 from tetrarch.layout import CLIENT_FILE, CLIENT_KEY, LOG_FILE
+from tetrarch.signals import end_like_interrupt
 
 if TYPE_CHECKING:
     from ledger.genesis import Genesis
