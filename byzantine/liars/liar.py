@@ -283,32 +283,53 @@ class Hand:
     def _through(self, first: Outgoing) -> list[Outgoing]:
         outs = [first]
         for behaviour in self.behaviours:
-            outs = [each for out in outs for each in self._changed(behaviour, out)]
+            outs = [each for out in outs for each in self._changed(behaviour, out, out.frame is first.frame)]
         return outs
 
-    def _changed(self, behaviour: Behaviour, out: Outgoing) -> Iterable[Outgoing]:
-        frame = out.frame
-        if isinstance(frame, bytes):
+    def _changed(self, behaviour: Behaviour, out: Outgoing, whole: bool) -> Iterable[Outgoing]:
+        if isinstance(out.frame, bytes):
             return (out,)
+        try:
+            changed = self._asked(behaviour, out.to, out.frame)
+            if changed is not None:
+                return [each._replace(delay_ms=each.delay_ms + out.delay_ms) for each in changed]
+        except CryptoError:
+            # What another behaviour has spoilt this one cannot read, and leaves as it is.
+            if whole:
+                raise
+        return (out,)
+
+    def _asked(self, behaviour: Behaviour, to: int, frame: Frame) -> Iterable[Outgoing] | None:
         if isinstance(frame, EngineMessage):
-            changed = behaviour.on_message(out.to, frame.envelope, kinds.decode(frame.envelope))
-        else:
-            changed = behaviour.on_other(out.to, frame)
-        if changed is None:
-            return (out,)
-        return [each._replace(delay_ms=each.delay_ms + out.delay_ms) for each in changed]
+            return behaviour.on_message(to, frame.envelope, kinds.decode(frame.envelope))
+        return behaviour.on_other(to, frame)
 
     def answer(self, connection: ConnectionId, data: bytes) -> None:
         """A frame that the honest replica would send to a client."""
-        frames: list[Frame | bytes] = [to_clients.decode(data)]
+        true = to_clients.decode(data)
+        frames: list[Frame | bytes] = [true]
         for behaviour in self.behaviours:
-            changed: list[Frame | bytes] = []
-            for frame in frames:
-                said = None if isinstance(frame, bytes) else behaviour.on_reply(connection, frame)
-                changed += [frame] if said is None else said
-            frames = changed
+            frames = [
+                each
+                for frame in frames
+                for each in self._answered(behaviour, connection, frame, frame is true)
+            ]
         for frame in frames:
             self.reply(connection, frame)
+
+    def _answered(
+        self, behaviour: Behaviour, connection: ConnectionId, frame: Frame | bytes, whole: bool
+    ) -> Iterable[Frame | bytes]:
+        if isinstance(frame, bytes):
+            return (frame,)
+        try:
+            said = behaviour.on_reply(connection, frame)
+            if said is not None:
+                return list(said)
+        except CryptoError:
+            if whole:
+                raise
+        return (frame,)
 
     def on_frame_heard(self, member: MemberId, data: bytes) -> None:
         """A frame of another member came."""
