@@ -10,6 +10,7 @@ signed.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
@@ -340,7 +341,9 @@ class Hand:
         if isinstance(frame, Bodies):
             self.memory.bodies.extend(frame.transactions)
         for behaviour in self.behaviours:
-            behaviour.heard(member, frame)
+            # Of a liar it may be anything.
+            with suppress(CryptoError):
+                behaviour.heard(member, frame)
 
     def on_client_frame(self, connection: ConnectionId, data: bytes) -> None:
         """A frame of a client came."""

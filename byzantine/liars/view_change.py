@@ -130,9 +130,9 @@ class RepeatedSigner(Changing):
 
     def changed(self, message: ViewChange) -> Envelope | None:
         """As many PREPAREs as are needed, of one member fewer."""
-        if not message.prepared:
+        last = message.prepared[-1] if message.prepared else None
+        if last is None or len(last.prepares) < self.need:
             return None
-        last = message.prepared[-1]
         votes = last.prepares[: self.need - 1]
         return self.with_last(message, structs.replace(last, prepares=(*votes, votes[-1])))
 

@@ -4,12 +4,12 @@ What lives here: the promises that a member's own signed messages make, over its
 included. What must not be known here: the engine's state.
 
 - One PRE-PREPARE, PREPARE and COMMIT per view and sequence; one attestation per height; one VIEW-CHANGE per
-view.
-- No vote for another batch than the one that it executed at that height, but such as it cast before.
+  view.
+- No vote for another batch than the one that it executed at that height, but such as it cast before. Where
+  more than f lie, a NEW-VIEW may make it do that.
 - After VIEW-CHANGE(w) no vote in a view below w (rule 29).
 - A VIEW-CHANGE shows, for every sequence above its checkpoint that its sender committed, a prepared
-certificate of
-  that view or a later one (rules 2 and 16).
+  certificate of that view or a later one (rules 2 and 16).
 """
 
 from typing import Any
@@ -23,8 +23,9 @@ from pbft.new_view import decode_pre_prepare
 class Conduct:
     """Watches one member. What its process had not sent when it crashed was never said."""
 
-    def __init__(self, member: int) -> None:
-        self.member = member
+    def __init__(self, member: int, within_budget: bool = True) -> None:
+        """`within_budget`: at most f members lie."""
+        self.member, self.within_budget = member, within_budget
         self.broken: list[str] = []
         """Promises that were broken, in words."""
         self._said: dict[tuple[str, int, int], bytes] = {}
@@ -63,7 +64,8 @@ class Conduct:
     def _note_vote(self, envelope: Envelope, message: Any) -> None:
         kind = envelope.kind.removeprefix("pbft/")
         again = self._once(kind, message.view, message.sequence, message.digest)
-        if not again and self._executed.get(message.sequence, message.digest) != message.digest:
+        other = self._executed.get(message.sequence, message.digest) != message.digest
+        if other and not again and self.within_budget:
             self._broken(f"sent a {kind} for another batch than it executed at height {message.sequence}")
         if message.view < self._left:
             self._broken(f"sent a {kind} in view {message.view} after VIEW-CHANGE({self._left})")

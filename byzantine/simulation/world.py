@@ -85,7 +85,7 @@ class World:
         )
         self.scheduler = self.network.scheduler
         self.observed = Observed()
-        self._conduct = [Conduct(member) for member in range(self.n)]
+        self._conduct = [Conduct(member, scenario.expect.safe) for member in range(self.n)]
         self.workload = Workload()
         self.member_at: dict[Endpoint, MemberId] = {}
         self._endpoints: list[list[Endpoint]] = [[] for _ in range(self.n)]

@@ -3,12 +3,11 @@
 from typing import Any
 
 import pytest
-from msgspec import structs
 
 from byzantine.attacks import view_change
 from byzantine.attacks.catalogue import ATTACKS, find_attack
 from byzantine.runners.simulated import LedgerChain, simulate
-from byzantine.scenario import Contradiction, Expect, Lie, Scenario, require_consistent
+from byzantine.scenario import Contradiction, Expect, Scenario, require_consistent
 from byzantine.simulation.world import World
 from crypto.errors import CryptoError
 from crypto.roster import MemberId
@@ -76,15 +75,6 @@ def test_a_wrong_certificate_is_refused_for_the_one_thing_that_is_wrong_with_it(
     overheard = Overheard(name, ViewChange)
     with pytest.raises(CryptoError, match=why):
         overheard.opens(overheard.first())
-
-
-@pytest.mark.parametrize("name", ["outdated-proof", "mixed-proof", "unvoted-proof"])
-def test_a_lie_leaves_alone_what_another_of_the_same_liar_has_spoilt(name: str) -> None:
-    alone = find_attack("reencoded-proof").scenario(4, 0)
-    (liar,) = alone.liars
-    both = structs.replace(liar, lies=(*liar.lies, Lie(behaviour=name)))
-    expect = structs.replace(alone.expect, fired=tuple(lie.behaviour for lie in liar.lies))
-    assert simulate(structs.replace(alone, liars=(both,), expect=expect)).failed == ()
 
 
 def test_a_mixed_certificate_is_well_formed_and_its_signatures_do_not_verify() -> None:
