@@ -170,7 +170,9 @@ def _show(found: "Discovery", files: list[Path | None]) -> None:
     else:
         _show_table(found, files)
         members = ", ".join(map(str, found.blamed))
-        click.echo(f"{len(found.pieces)} pieces of evidence; they convict members {members}")
+        pieces, convict = ("piece", "it convicts") if len(found.pieces) == 1 else ("pieces", "they convict")
+        of_whom = "member" if len(found.blamed) == 1 else "members"
+        click.echo(f"{len(found.pieces)} {pieces} of evidence; {convict} {of_whom} {members}")
     for member, count in sorted(found.left_out.items()):
         click.echo(f"against member {member} {count} more were found, and left out")
     for fault in found.faults[:SHOWN_FAULTS]:
