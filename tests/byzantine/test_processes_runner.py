@@ -232,12 +232,12 @@ def test_a_process_that_others_kill_makes_the_run_inconclusive(tmp_path: Path) -
 
 
 RUN = """
-import sys
+import signal, sys
 from pathlib import Path
 from byzantine.attacks.stage import staged
-from byzantine.oracles import BROKEN
-from byzantine.runners import members
 from byzantine.runners.processes import run_on_processes
+# What was started in the background of a shell would ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 run_on_processes(staged("ended", 4, 1, heal_at_ms=60_000), Path(sys.argv[1]), keep=True)
 """
 
