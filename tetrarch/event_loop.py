@@ -37,7 +37,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _ended_by_sigterm(work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`, and let SIGTERM cancel it, as `asyncio.Runner` does with Ctrl-C."""
+    """Await `work`, and let SIGTERM cancel it. However it ends itself then, it was interrupted."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
     heard = False
 
@@ -49,10 +49,8 @@ async def _ended_by_sigterm(work: Coroutine[Any, Any, T]) -> T:
     loop.add_signal_handler(signal.SIGTERM, hear)
     try:
         return await task
-    except asyncio.CancelledError:
-        if heard:
-            raise KeyboardInterrupt from None
-        raise
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
         signal.signal(signal.SIGTERM, interrupt)
+        if heard:
+            raise KeyboardInterrupt

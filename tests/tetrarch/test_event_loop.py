@@ -25,21 +25,31 @@ async def work(seconds):
     transport.write(b"now")
     try:
         await asyncio.sleep(seconds)
-    finally:
+    except asyncio.CancelledError:
         print("put away")
+        END
 
-signal.signal(signal.SIGINT, getattr(signal, sys.argv[1]))
+LOOP
+signal.signal(signal.SIGINT, signal.SIGINT_IS)
 end_like_interrupt()
 try:
-    run(work(float(sys.argv[2])))
+    run(work(float(sys.argv[1])))
 except KeyboardInterrupt:
     print("interrupted")
 """
 
+ENDS = ["raise", "return", 'raise OSError("and something else went wrong")']
+"""How work may end once it is cancelled."""
 
+LOOPS = {"uvloop": "", "asyncio": 'sys.modules["uvloop"] = None'}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("sigint", ["default_int_handler", "SIG_IGN"])
-def test_sigterm_ends_what_runs_even_while_a_connection_reads(sigint: str) -> None:
-    command = [sys.executable, "-c", PROGRAM, sigint, str(10 * PATIENCE)]
+def test_sigterm_ends_what_runs_even_while_a_connection_reads(sigint: str, loop: str, end: str) -> None:
+    program = PROGRAM.replace("SIGINT_IS", sigint).replace("LOOP", LOOPS[loop]).replace("END", end)
+    command = [sys.executable, "-c", program, str(10 * PATIENCE)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert ended.stdout.splitlines() == ["put away", "interrupted"]
     assert (ended.returncode, ended.stderr) == (0, "")
