@@ -7,14 +7,10 @@ each file lies says `tetrarch.layout`.
 A replica on another machine needs genesis.json, certificates/ and its own directory, nothing else.
 """
 
-import os
-import random
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -51,17 +47,8 @@ from tetrarch.layout import (
     TLS_CERTIFICATE,
     TLS_KEY,
 )
+from tetrarch.ports import LOOPBACK, all_free, take_ports
 from tetrarch.toml_file import read_toml, toml_string
-
-LOOPBACK: Final = "127.0.0.1"
-
-FIRST_PORT: Final = 20_000
-LAST_PORT: Final = 32_000
-"""Where ports are looked for: below those that Linux gives to outgoing connections (from 32768 on), one of
-which could otherwise take a replica's port while it is down."""
-
-PORT_ATTEMPTS: Final = 200
-"""Runs of ports tried before giving up: where so few are free, they should be chosen by hand."""
 
 SMALLEST: Final = 4
 """The smallest network that survives one malicious member: f = (n - 1) // 3."""
@@ -136,17 +123,19 @@ def local_hosts(replicas: int, base_port: int | None = None) -> tuple[Host, ...]
     each are free. Raises `SetupError`."""
     count = 2 * replicas
     if base_port is None:
-        base_port = _free_ports(count)
+        first = take_ports(count)
+        if first is None:
+            raise SetupError(f"no {count} free ports in a row were found; name some with --base-port")
     elif not 0 < base_port <= 65536 - count:
         raise SetupError(
             f"base port {base_port}: {replicas} replicas need {count} ports from there, up to 65535"
         )
-    elif not _all_free(base_port, count):
+    elif not all_free(base_port, count):
         last = base_port + count - 1
         raise SetupError(f"not all of the ports {base_port} to {last} can be used: choose another base port")
-    return tuple(
-        Host(LOOPBACK, base_port + 2 * member, base_port + 2 * member + 1) for member in range(replicas)
-    )
+    else:
+        first = base_port
+    return tuple(Host(LOOPBACK, first + 2 * member, first + 2 * member + 1) for member in range(replicas))
 
 
 def check_size(replicas: int, development: bool) -> None:
@@ -342,29 +331,6 @@ def _client_text(plan: NetworkPlan, genesis: Genesis) -> str:
 
 def _name(host: Host, place: int) -> str:
     return host.name or f"replica-{place}"
-
-
-def _free_ports(count: int) -> int:
-    """Return the first of `count` ports in a row that are all free now."""
-    choose = random.SystemRandom()
-    for _ in range(PORT_ATTEMPTS):
-        first = choose.randrange(FIRST_PORT, LAST_PORT - count)
-        if _all_free(first, count):
-            return first
-    raise SetupError(f"no {count} free ports in a row were found; name some with --base-port")
-
-
-def _all_free(first: int, count: int) -> bool:
-    with ExitStack() as sockets:
-        for port in range(first, first + count):
-            probe = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            if os.name == "posix":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                return False
-    return True
 
 
 def tolerated(replicas: int) -> int:
