@@ -6,12 +6,18 @@ What lives here: editing `node.toml`. What must not be known here: what happens 
 import shutil
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from byzantine import scenario as plan
 from byzantine.runners.members import RealMember
 from network.address import Address
 from tetrarch.layout import NODE_FILE
 from tetrarch.network_setup import Host
 from tetrarch.processes import ReplicaProcess
+
+PATIENCE_MS = 5_000
+"""How much longer replicas wait for requests, by the clock on the wall, where they are to keep their view:
+this machine may have something else to do meanwhile. A view that is left for that is no attack's doing."""
 
 
 def second_copy(directory: Path, host: Host) -> ReplicaProcess:
@@ -42,8 +48,9 @@ def configure(
         if (place, other) in ports:
             direct = f'address = "{Address(host.host, host.peer_port)}"'
             text = text.replace(direct, f'address = "{Address(host.host, ports[place, other])}"')
-    text += "\n[tuning]\n"
-    for name in plan.Tunes.__struct_fields__:
-        value = getattr(scenario.tuning, name)
-        text += f"{name} = {round(value * slowdown) if name.endswith('_ms') else value}\n"
+    tuning = asdict(scenario.tuning)
+    tuning |= {name: round(tuning[name] * slowdown) for name in tuning if name.endswith("_ms")}
+    if scenario.expect.view == "kept":
+        tuning["request_timeout_ms"] += PATIENCE_MS
+    text += "\n[tuning]\n" + "".join(f"{name} = {value}\n" for name, value in tuning.items())
     file.write_text(text)

@@ -200,8 +200,19 @@ class Play:
                 return
             if step is not ends:
                 await self._do(step)
+        await self._until_links_did()
         await self._heal()
         await self._converge()
+
+    async def _until_links_did(self) -> None:
+        """Let links go on until they have done what they are to be seen doing, if there is time: how often
+        they get to it depends on how long members take to connect anew."""
+        wanted = set(plan.LINKS_DO).intersection(self.scenario.expect.fired or ())
+        until = time.monotonic() + ALLOWANCE_MS / 1000
+        while time.monotonic() < until and not self.members.broken:
+            if all(self.links.done[what] for what in wanted):
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _do(self, step: plan.Step) -> None:
         match step:

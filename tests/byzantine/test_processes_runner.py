@@ -101,6 +101,35 @@ def test_disks_that_are_full_or_lost_are_survived(tmp_path: Path) -> None:
     assert "restored_from_backup = true" in (net / "replica-3" / "node.toml").read_text()
 
 
+def test_what_links_are_to_be_seen_doing_is_waited_for(tmp_path: Path) -> None:
+    # They break a connection after a second or more: by then this would be over.
+    expect = Expect(fired=("lost",))
+    links = Links(loss=0.05)
+    scenario = staged("seldom", 4, 1, steps=work(1, rounds=2), links=links, heal_at_ms=200, expect=expect)
+    result = run_on_processes(scenario, tmp_path)
+    assert result.failed == ()
+    assert result.fired["lost"]
+
+
+def pause_when_it_runs(net: Path, name: str) -> None:
+    """Stop a replica for longer than others wait for it in the simulator, as a busy machine does."""
+    wait_for(net / name / "node.log", "checkpoint_stable")
+    replica = ReplicaProcess(net / name)
+    assert replica.signal(signal.SIGSTOP)
+    time.sleep(2)
+    assert replica.signal(signal.SIGCONT)
+
+
+def test_a_view_that_is_to_be_kept_outlasts_a_pause_of_the_machine(tmp_path: Path) -> None:
+    steps = work(1, rounds=20)
+    expect = Expect(view="kept")
+    scenario = staged("paused", 4, 1, steps=steps, checkpoint_interval=2, heal_at_ms=4_000, expect=expect)
+    with meanwhile(lambda: pause_when_it_runs(tmp_path / "net", "replica-0")):
+        result = run_on_processes(scenario, tmp_path, keep=True)
+    assert result.failed == ()
+    assert nothing_runs(tmp_path / "net")
+
+
 SAMPLE = {
     "primary": "equivocate",
     "backup": "two-commits",
