@@ -143,6 +143,8 @@ class Observation:
     """How long that may take by this clock; `None`: what the scenario says, which is in its own time."""
     allowance_ms: int = 0
     """How much longer it may take on a machine that others use too."""
+    allowance_views: int = 0
+    """How many views more than stated may be left on such a machine."""
     unfinished: str = ""
     """What was still awaited when time was up, in words."""
 

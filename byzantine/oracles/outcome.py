@@ -132,8 +132,17 @@ def expected(seen: Observation) -> Finding:
         return Finding("outcome", Verdict.FAIL, f"view 0 was left needlessly, for {seen.highest_view}")
     if expect.view == "changed" and not seen.highest_view:
         return Finding("outcome", Verdict.FAIL, "view 0 was never left")
-    if expect.views is not None and not expect.views[0] <= seen.highest_view <= expect.views[1]:
-        least, most = expect.views
-        what = f"the highest view was {seen.highest_view}, and was to lie between {least} and {most}"
+    if expect.views is not None:
+        return _views(seen, *expect.views)
+    return Finding("outcome", Verdict.PASS)
+
+
+def _views(seen: Observation, least: int, most: int) -> Finding:
+    highest, allowed = seen.highest_view, seen.allowance_views
+    what = f"the highest view was {highest}, and was to lie between {least} and {most}"
+    if not least <= highest <= most + allowed:
         return Finding("outcome", Verdict.FAIL, what)
+    if highest > most:
+        told = f"{what}; {allowed} more are allowed on a machine that others use too"
+        return Finding("outcome", Verdict.PASS, told)
     return Finding("outcome", Verdict.PASS)

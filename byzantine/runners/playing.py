@@ -48,6 +48,10 @@ ALLOWANCE_MS = 10_000
 here, and other programs may have it. Most runs need a tenth of a second in all, and none of the catalogue
 needed two seconds."""
 
+ALLOWANCE_VIEWS = 3
+"""How many views more than stated may be left, for the same reason: each is waited for twice as long as the
+one before. Of 16 runs of an attack that states one view, four at a time on two cores, one needed two."""
+
 UNLIVE_MS = 5_000
 """How long a run goes on after healing where no convergence is expected, in the scenario's time."""
 

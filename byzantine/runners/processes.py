@@ -29,7 +29,7 @@ from byzantine.oracles import Observation, judge
 from byzantine.oracles.observation import Chain
 from byzantine.runners.members import CAN_FILL_DISKS, RealMember, peak_bytes
 from byzantine.runners.outsiders import acts_on_frames
-from byzantine.runners.playing import ALLOWANCE_MS, Lost, Play
+from byzantine.runners.playing import ALLOWANCE_MS, ALLOWANCE_VIEWS, Lost, Play
 from byzantine.runners.results import unfinished
 from byzantine.runners.simulated import result_of
 from byzantine.runners.stores import audited, faults, highest_view, opened_chain, proof_in
@@ -158,6 +158,7 @@ def observe(play: Play, opened: ExitStack) -> Observation:
         recovered_ms=play.recovered_ms,
         bound_ms=play.bound_ms,
         allowance_ms=ALLOWANCE_MS,
+        allowance_views=ALLOWANCE_VIEWS,
         unfinished=play.unfinished,
         peak_bytes={member.number: _peak_bytes(play, member) for member in members.honest},
     )

@@ -312,6 +312,18 @@ def test_the_outcome_fails_where_a_view_was_left_needlessly() -> None:
     fails(staged(replace(observed(), highest_view=1), fired=(), view="kept"), "outcome", "needlessly")
 
 
+def test_more_views_than_stated_are_left_on_a_shared_machine_alone() -> None:
+    seen = staged(replace(observed(), highest_view=2), fired=(), views=(1, 1))
+    fails(seen, "outcome", "the highest view was 2, and was to lie between 1 and 1")
+    shared = replace(seen, allowance_views=1)
+    passed = found(shared, "outcome")
+    assert passed.verdict is Verdict.PASS
+    assert passed.why.endswith("between 1 and 1; 1 more are allowed on a machine that others use too")
+    fails(replace(shared, highest_view=3), "outcome", "the highest view was 3")
+    fails(replace(shared, highest_view=0), "outcome", "the highest view was 0")
+    assert not found(replace(shared, highest_view=1), "outcome").why
+
+
 def test_liveness_fails_where_convergence_took_longer_than_is_stated() -> None:
     fails(replace(observed(), recovered_ms=60_001), "liveness", "took 60001 ms, 60000 ms are stated")
 
