@@ -39,7 +39,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="hosts.toml: where each replica runs, if not on this machine.",
 )
-@click.option("--base-port", type=click.IntRange(1, 65535), help="The first of two ports for each replica.")
+@click.option(
+    "--base-port",
+    type=click.IntRange(1, 65535),
+    help="The first of two ports for each replica; by default free ones, in turn.",
+)
 @click.option(
     "--password-file",
     type=click.Path(path_type=Path, dir_okay=False),
