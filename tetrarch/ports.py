@@ -5,8 +5,8 @@ whose they are.
 
 A port that is free now belongs to nobody until its replica listens, nor while that is down: another network
 that is being made meanwhile may be given it. So ports are handed out in turn, and the same ones come again
-only after all others; where the turn has come to lies in a small file beside other temporary ones, one for
-each user. Without it, where it cannot be kept, they are drawn.
+only after all others; where the turn has come to lies in a small file, one for each user of the machine.
+Where that cannot be kept they are drawn.
 """
 
 import fcntl
@@ -14,7 +14,6 @@ import os
 import random
 import socket
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,6 +26,9 @@ LAST_PORT: Final = 32_000
 """Where ports are looked for: below those that Linux gives to outgoing connections (from 32768 on), one of
 which could otherwise take a replica's port while it is down."""
 
+SHARED: Final = Path("/tmp")  # `_opened` minds who else can write there
+"""Where the file lies, whatever TMPDIR says: ports are the machine's, and not a session's."""
+
 ATTEMPTS: Final = 200
 """Runs of ports tried before giving up: where so few are free, they should be chosen by hand."""
 
@@ -36,21 +38,18 @@ DIGITS: Final = 8
 
 def memory() -> Path:
     """Return the file in which this user's networks remember whose turn it is."""
-    return Path(tempfile.gettempdir()) / f"tetrarch-ports-{os.geteuid()}"
+    return SHARED / f"tetrarch-ports-{os.geteuid()}"
 
 
 def take_ports(count: int, remembered_in: Path | None = None) -> int | None:
     """Return the first of `count` ports in a row that are free, and were handed out longer ago than all
     others; `None` where there are no such ports. `remembered_in`: by default `memory()`."""
     with _turn(remembered_in or memory()) as turn:
-        first = turn.port
         for _ in range(ATTEMPTS):
-            if not FIRST_PORT <= first <= LAST_PORT - count:
-                first = FIRST_PORT
+            first = turn.port if FIRST_PORT <= turn.port <= LAST_PORT - count else FIRST_PORT
+            turn.pass_over(first + count)
             if all_free(first, count):
-                turn.port = first + count
                 return first
-            first += count
     return None
 
 
@@ -70,27 +69,45 @@ def all_free(first: int, count: int) -> bool:
 class _Turn:
     """Where the turn has come to."""
 
-    def __init__(self) -> None:
-        self.port = random.SystemRandom().randrange(FIRST_PORT, LAST_PORT)
+    def __init__(self, file: int | None) -> None:
+        """`file`: where that is remembered, opened and locked; `None`: nowhere."""
+        self._file = file
+        self.port = _drawn()
+        if file is not None:
+            with suppress(OSError, ValueError):
+                self.port = int(os.pread(file, DIGITS, 0))
+
+    def pass_over(self, following: int) -> None:
+        """Go on, to the port that follows those whose turn it was."""
+        # Those after ports that others use are likely to be others' soon: what is not remembered is drawn.
+        self.port = _drawn() if self._file is None else following
+
+    def remember(self) -> None:
+        """Write where it has come to."""
+        if self._file is not None:
+            with suppress(OSError):
+                os.ftruncate(self._file, 0)
+                os.pwrite(self._file, b"%d\n" % self.port, 0)
 
 
 @contextmanager
 def _turn(file: Path) -> Iterator[_Turn]:
-    """Read whose turn it is, keep all others waiting meanwhile, and write whose it is then."""
-    turn, opened = _Turn(), _opened(file)
-    if opened is None:
-        yield turn
-        return
+    """Let nobody else have a turn meanwhile."""
+    opened = _opened(file)
     try:
-        with suppress(OSError, ValueError):
-            fcntl.flock(opened, fcntl.LOCK_EX)
-            turn.port = int(os.pread(opened, DIGITS, 0))
+        if opened is not None:
+            with suppress(OSError):
+                fcntl.flock(opened, fcntl.LOCK_EX)
+        turn = _Turn(opened)
         yield turn
-        with suppress(OSError):
-            os.ftruncate(opened, 0)
-            os.pwrite(opened, b"%d\n" % turn.port, 0)
+        turn.remember()
     finally:
-        os.close(opened)
+        if opened is not None:
+            os.close(opened)
+
+
+def _drawn() -> int:
+    return random.SystemRandom().randrange(FIRST_PORT, LAST_PORT)
 
 
 def _opened(file: Path) -> int | None:
