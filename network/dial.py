@@ -86,7 +86,7 @@ class ClientConnection:
         try:
             async with asyncio.timeout(limits.connect_ms / 1000):
                 await loop.create_connection(lambda: channel, address.host, address.port)
-                await connection._settled.wait()
+                await connection._until_settled()
         except OSError as error:
             slow = isinstance(error, TimeoutError) and error.errno is None
             reason = f"no connection within {limits.connect_ms} ms" if slow else said(error)
@@ -158,6 +158,16 @@ class ClientConnection:
         if self._heart is not None:
             self._heart.cancel()
         self._settled.set()
+
+    async def _until_settled(self) -> None:
+        """Wait for the end of the handshake. Where the wait is ended nothing is left open, even if the
+        handshake has just succeeded."""
+        try:
+            await self._settled.wait()
+        except asyncio.CancelledError:
+            self._channel.abort(Ending.ASKED)
+            await self._channel.gone.wait()
+            raise
 
     def _why(self) -> str:
         channel = self._channel

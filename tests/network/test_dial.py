@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from network.address import Address
-from network.channel import HEARTBEAT
+from network.channel import HEARTBEAT, Channel
 from network.dial import ClientConnection, ClientLimits
 from network.errors import ConnectError
 from network.tcp import ClientListener, ListenerLimits
@@ -141,6 +141,26 @@ async def test_connecting_may_be_called_off() -> None:
             with suppress(ConnectionResetError):
                 while await loop.run_in_executor(None, accepted.recv, 4096):
                     pass
+
+
+@on_every_loop
+async def test_connecting_that_is_called_off_when_it_has_just_succeeded_leaves_nothing_open() -> None:
+    class CalledOff(ClientConnection):
+        def opened(self, channel: Channel) -> None:
+            super().opened(channel)
+            opened.append(channel)
+            connecting.cancel()
+
+    opened: list[Channel] = []
+    async with replica() as (made, _):
+        expected = member_identity(0).fingerprint
+        connecting = asyncio.create_task(
+            CalledOff.connect(made.address, client_side(), expected, Inbox(), limits=ClientLimits())
+        )
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+        (channel,) = opened
+        assert channel.gone.is_set()
 
 
 @on_every_loop
