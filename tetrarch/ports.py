@@ -6,7 +6,7 @@ whose they are.
 A port that is free now belongs to nobody until its replica listens, nor while that is down: another network
 that is being made meanwhile may be given it. So ports are handed out in turn, and the same ones come again
 only after all others; where the turn has come to lies in a small file, one for each user of the machine.
-Where that cannot be kept they are drawn.
+Where that cannot be kept, or had, they are drawn.
 """
 
 import fcntl
@@ -14,8 +14,9 @@ import os
 import random
 import socket
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,10 @@ ATTEMPTS: Final = 200
 
 DIGITS: Final = 8
 """What is read of the file: a port has fewer."""
+
+LOCK_SECONDS: Final = 3.0
+POLL_SECONDS: Final = 0.01
+"""How long whoever has a turn is waited for, and how often that is tried."""
 
 
 def memory() -> Path:
@@ -55,9 +60,8 @@ def take_ports(count: int, remembered_in: Path | None = None) -> int | None:
 
 def all_free(first: int, count: int) -> bool:
     """Return whether nobody listens at any of `count` ports from `first` on."""
-    with ExitStack() as sockets:
-        for port in range(first, first + count):
-            probe = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+    for port in range(first, first + count):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((LOOPBACK, port))
@@ -95,15 +99,29 @@ def _turn(file: Path) -> Iterator[_Turn]:
     """Let nobody else have a turn meanwhile."""
     opened = _opened(file)
     try:
-        if opened is not None:
-            with suppress(OSError):
-                fcntl.flock(opened, fcntl.LOCK_EX)
-        turn = _Turn(opened)
+        turn = _Turn(opened if opened is not None and _locked(opened) else None)
         yield turn
         turn.remember()
     finally:
         if opened is not None:
             os.close(opened)
+
+
+def _locked(file: int) -> bool:
+    """Lock a file until it is closed; returns whether that could be had in time. A turn takes a moment, unless
+    its process was halted in it."""
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(POLL_SECONDS)
+        except OSError:
+            return False
+        else:
+            return True
 
 
 def _drawn() -> int:

@@ -111,12 +111,16 @@ def test_what_links_are_to_be_seen_doing_is_waited_for(tmp_path: Path) -> None:
     assert result.fired["lost"]
 
 
+PAUSE_SECONDS = 2.0
+"""For how long a replica is halted: scenarios here wait 0.8 s for requests, where no view is to be kept."""
+
+
 def pause_when_it_runs(net: Path, name: str) -> None:
-    """Stop a replica for longer than others wait for it in the simulator, as a busy machine does."""
+    """Halt a replica for a while, once it has stored blocks, as a busy machine does."""
     wait_for(net / name / "node.log", "checkpoint_stable")
     replica = ReplicaProcess(net / name)
     assert replica.signal(signal.SIGSTOP)
-    time.sleep(2)
+    time.sleep(PAUSE_SECONDS)
     assert replica.signal(signal.SIGCONT)
 
 

@@ -1,8 +1,11 @@
 """Ports for networks on this machine: free ones, and nobody's who may still want them."""
 
+import fcntl
 import multiprocessing
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -98,8 +101,21 @@ def test_where_no_ports_in_a_row_are_free_there_are_none(
         assert take_ports(40, tmp_path / "ports") is not None
 
 
-def test_each_user_has_one_turn_whatever_directory_a_session_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = memory()
-    assert str(os.geteuid()) in before.name
-    monkeypatch.setenv("TMPDIR", "/nowhere")
-    assert memory() == before
+def test_a_turn_that_somebody_never_ends_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tetrarch.ports.LOCK_SECONDS", 0.05)
+    file = tmp_path / "ports"
+    file.write_text("20000\n")
+    with file.open() as halted:
+        fcntl.flock(halted, fcntl.LOCK_EX)
+        assert len(taken(file, COUNT, 2)) == 2
+    assert file.read_text() == "20000\n"
+
+
+def test_each_user_has_one_turn_whatever_directory_a_session_has(tmp_path: Path) -> None:
+    program = "from tetrarch.ports import memory; print(memory())"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=True)
+    assert told.stdout.decode().strip() == str(memory())
+    assert str(os.geteuid()) in memory().name
