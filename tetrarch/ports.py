@@ -108,8 +108,8 @@ def _turn(file: Path) -> Iterator[_Turn]:
 
 
 def _locked(file: int) -> bool:
-    """Lock a file until it is closed; returns whether that could be had in time. A turn takes a moment, unless
-    its process was halted in it."""
+    """Lock a file until it is closed; returns whether that could be had in time. A turn takes a moment, but
+    its process may have been halted in it."""
     until = time.monotonic() + LOCK_SECONDS
     while True:
         try:
