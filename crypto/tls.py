@@ -142,6 +142,25 @@ def client_context_anonymous(trusted: Sequence[bytes]) -> ssl.SSLContext:
     return context
 
 
+def client_context_authority(authority_path: Path) -> ssl.SSLContext:
+    """Return the side of a client that believes servers whose certificate an authority vouches for, under the
+    name that is dialled: for servers that are no members, such as brokers that others run. TLS 1.2 or later.
+
+    `authority_path` holds the authorities' certificates (PEM). Raises TlsError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(authority_path)
+    except FileNotFoundError:
+        raise TlsError(f"{authority_path}: there is no such file") from None
+    except ssl.SSLError:
+        raise TlsError(f"{authority_path}: holds no certificates in PEM") from None
+    except OSError as error:
+        raise TlsError(f"{authority_path}: cannot be read: {error}") from None
+    return context
+
+
 def peer_fingerprint(connection: ssl.SSLObject | ssl.SSLSocket) -> Fingerprint:
     """Return the fingerprint of the certificate that the peer showed. Raises TlsError if it showed none."""
     try:

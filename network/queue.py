@@ -40,6 +40,11 @@ class FrameQueue:
         """Whether anything waits, be it the rest of a frame."""
         return self.size > 0
 
+    @property
+    def rest(self) -> int:
+        """Bytes that are left of a frame of which a part has left: the next frame begins after these."""
+        return len(self._rest)
+
     def has_room(self, payload_bytes: int) -> bool:
         """Whether a frame of so many bytes would push out none."""
         return not self._frames or not self._above(

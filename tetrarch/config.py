@@ -8,14 +8,14 @@ in the file are relative to its own directory.
 """
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta, Struct
 
 from consensus.pool import PoolLimits
 from crypto.batch import Millis
-from crypto.errors import CryptoError, KeyRefused
-from crypto.keyfile import MAX_KEY_FILE_BYTES, KeyFileError, Password, read_key_file, read_private_file
+from crypto.errors import KeyRefused
+from crypto.keyfile import KeyFileError, Password, read_key_file
 from crypto.keys import SigningKey
 from crypto.roster import MAX_MEMBERS, MemberId
 from crypto.tls import MAX_CERTIFICATE_BYTES, TlsError, certificate_der, fingerprint
@@ -24,11 +24,13 @@ from network.address import Address
 from network.errors import AddressError
 from network.tcp import ListenerLimits
 from pbft import Tuning
+from tetrarch.brokers import BrokerTexts, load_brokers
 from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import load_genesis
 from tetrarch.layout import NODE_FILE
 from tetrarch.node.limits import NodeLimits
 from tetrarch.node.settings import NodeSettings
+from tetrarch.passwords import read_password
 from tetrarch.toml_file import read_toml
 
 MAX_CHECKING_PROCESSES: Final = 64
@@ -53,6 +55,8 @@ class _Listen(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Peer(Struct, frozen=True, forbid_unknown_fields=True):
+    """A member that is reached over TCP; all others are reached by way of the brokers."""
+
     name: _Name
     address: _AddressText
     certificate: _Path
@@ -80,7 +84,9 @@ class _NodeText(Struct, frozen=True, forbid_unknown_fields=True):
     genesis: _Path
     store: _Path
     keys: _Keys
-    listen: _Listen
+    listen: _Listen | None = None
+    """Without it: no connections over TCP, everything goes by way of the brokers."""
+    brokers: BrokerTexts = []
     peers: Annotated[list[_Peer], Meta(max_length=MAX_MEMBERS)] = []
     log: _Path | None = None
     restored_from_backup: bool = False
@@ -102,6 +108,13 @@ def load_node(path: str | Path, password: Password = None) -> NodeSettings:
     return _Loader(node_file(path)).settings(password)
 
 
+class _OverTcp(NamedTuple):
+    """Where a member is reached, and the certificate (DER) that it shows there."""
+
+    address: Address
+    certificate: bytes
+
+
 class _Loader:
     """Turns one node.toml into settings, every fault named by file and key."""
 
@@ -113,8 +126,9 @@ class _Loader:
     def settings(self, password: Password) -> NodeSettings:
         text = self._text
         member = self._member()
-        addresses, certificates = self._peers(member)
+        peers = self._peers(member)
         tuning = text.tuning
+        listen = text.listen
         return NodeSettings(
             genesis=self._genesis,
             member=member,
@@ -122,10 +136,11 @@ class _Loader:
             store=self._beside(text.store),
             certificate=self._beside(text.keys.certificate),
             private_key=self._beside(text.keys.private_key),
-            peer_certificates=certificates,
-            peer_listen=self._address("listen.peers", text.listen.peers),
-            client_listen=self._address("listen.clients", text.listen.clients),
-            peers=addresses,
+            peer_certificates=tuple(peer.certificate for peer in peers if peer is not None),
+            peer_listen=None if listen is None else self._address("listen.peers", listen.peers),
+            client_listen=None if listen is None else self._address("listen.clients", listen.clients),
+            peers=tuple(peer and peer.address for peer in peers),
+            brokers=load_brokers(self._path, text.brokers),
             tuning=Tuning(
                 batch_target=tuning.batch_target,
                 batch_delay_ms=Millis(tuning.batch_delay_ms),
@@ -174,16 +189,10 @@ class _Loader:
             raise ConfigurationError(path, "public_key", what)
         return signer
 
-    def _peers(self, member: MemberId) -> tuple[tuple[Address, ...], tuple[bytes, ...]]:
-        """Every member's address and certificate, by member. One's own are those of this file."""
-        own = self._text.keys.certificate
-        found = {
-            member: (
-                self._address("listen.peers", self._text.listen.peers),
-                self._certificate("keys.certificate", own, member),
-            )
-        }
+    def _peers(self, member: MemberId) -> list["_OverTcp | None"]:
+        """How every member is reached over TCP, by member, where it is. One's own is of this file."""
         numbers = {other.name: MemberId(number) for number, other in enumerate(self._genesis.members)}
+        found: dict[MemberId, _OverTcp | None] = {member: self._own(member)}
         for place, peer in enumerate(self._text.peers):
             number = numbers.get(peer.name)
             if number is None:
@@ -191,15 +200,30 @@ class _Loader:
             if number in found:
                 what = "is this replica itself" if number == member else "stands there twice"
                 raise self._fault(f"peers[{place}].name", f"{peer.name!r} {what}")
-            found[number] = (
-                self._address(f"peers[{place}].address", peer.address),
-                self._certificate(f"peers[{place}].certificate", peer.certificate, number),
-            )
+            found[number] = self._peer(f"peers[{place}]", peer, number)
         missing = [name for name, number in numbers.items() if number not in found]
-        if missing:
+        if missing and not self._text.brokers:
             raise self._fault("peers", f"{', '.join(missing)} of the genesis is missing")
-        pairs = [found[MemberId(number)] for number in range(len(numbers))]
-        return tuple(address for address, _ in pairs), tuple(certificate for _, certificate in pairs)
+        return [found.get(MemberId(number)) for number in range(len(numbers))]
+
+    def _own(self, member: MemberId) -> "_OverTcp | None":
+        listen = self._text.listen
+        if listen is None:
+            if not self._text.brokers:
+                raise self._fault(
+                    "listen", "is missing, and there are no brokers: nobody could reach this replica"
+                )
+            return None
+        certificate = self._certificate("keys.certificate", self._text.keys.certificate, member)
+        return _OverTcp(self._address("listen.peers", listen.peers), certificate)
+
+    def _peer(self, key: str, peer: _Peer, number: MemberId) -> "_OverTcp":
+        if self._text.listen is None:
+            raise self._fault(
+                key, "is over TCP, but this replica has no [listen]: leave it out, or let it listen"
+            )
+        address = self._address(f"{key}.address", peer.address)
+        return _OverTcp(address, self._certificate(f"{key}.certificate", peer.certificate, number))
 
     def _certificate(self, key: str, text: str, member: MemberId) -> bytes:
         path = self._beside(text)
@@ -213,18 +237,3 @@ class _Loader:
             what = f"{path} is not the certificate of {self._genesis.members[member].name!r} in the genesis"
             raise self._fault(key, what)
         return der
-
-
-def read_password(path: Path) -> bytes:
-    """Return the password in a file that its owner alone may read, one line end cut off.
-
-    Raises `ConfigurationError`.
-    """
-    try:
-        password = read_private_file(path, MAX_KEY_FILE_BYTES).removesuffix(b"\n").removesuffix(b"\r")
-    except CryptoError as error:
-        what = error.what if isinstance(error, KeyFileError) else str(error)
-        raise ConfigurationError(path, "", what) from None
-    if not password:
-        raise ConfigurationError(path, "", "is empty: an empty password protects nothing")
-    return password

@@ -6,6 +6,7 @@ What lives here: names alone, for all who make, read or run such a directory. Im
     DIR/certificates/NAME.crt      every replica's TLS certificate (public)
     DIR/NAME/                      one replica: node.toml, its keys and certificate, store and log
     DIR/client.toml, client.key    a client, and its outbox
+    DIR/broker-N/                  a Mosquitto broker, in networks that have one
 """
 
 from typing import Final
@@ -16,6 +17,13 @@ CERTIFICATES: Final = "certificates"
 CLIENT_FILE: Final = "client.toml"
 CLIENT_KEY: Final = "client.key"
 OUTBOX_FILE: Final = "client.outbox"
+
+CLIENT_PASSWORD: Final = "client.password"
+"""For the brokers, where there are any."""
+
+BROKER: Final = "broker"
+BROKER_FILE: Final = "mosquitto.conf"
+BROKER_PASSWORD: Final = "broker.password"
 
 NODE_FILE: Final = "node.toml"
 SIGNING_KEY: Final = "signing.key"

@@ -1,4 +1,5 @@
-"""Replicas as processes of this machine: started detached, found again, stopped; no stranger is touched.
+"""Replicas and brokers as processes of this machine: started detached, found again, stopped; no stranger is
+touched.
 
 What lives here: pid files, starting, signalling, waiting for an end. What must not be known here: what
 replicas say of themselves (`tetrarch.client`), and what is printed.
@@ -8,6 +9,7 @@ of the machine. A number alone could by now belong to a stranger.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from msgspec import Struct
 
 from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import load_genesis
-from tetrarch.layout import ERROR_FILE, GENESIS_FILE, LOG_FILE, NODE_FILE, PID_FILE
+from tetrarch.layout import BROKER, BROKER_FILE, ERROR_FILE, GENESIS_FILE, LOG_FILE, NODE_FILE, PID_FILE
 
 STOP_SECONDS: Final = 10.0
 """How long a replica may take to close its store before it is killed. It usually takes less than a tenth."""
@@ -70,8 +72,8 @@ class Pid(Struct, frozen=True):
         return None if not told or told[0].startswith("Z") else cls(number, "_".join(told[1:]))
 
 
-class ReplicaProcess:
-    """One replica's directory, and the process that runs it, if one does."""
+class OwnProcess:
+    """A directory, and the process that runs what is in it, if one does: a replica or a broker."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -81,13 +83,8 @@ class ReplicaProcess:
         """How the last process that `start` started has ended, once that was seen; a signal's number below
         zero."""
 
-    @property
-    def log(self) -> Path:
-        """Where its log is, as `tetrarch init` sets it up."""
-        return self.directory / LOG_FILE
-
     def running(self) -> Pid | None:
-        """Return the process that runs this replica, or `None`."""
+        """Return the process that runs, or `None`."""
         self.ended()
         try:
             with (self.directory / PID_FILE).open("rb") as file:
@@ -98,20 +95,23 @@ class ReplicaProcess:
         return noted if Pid.of(noted.number) == noted else None
 
     def pid_number(self) -> int | None:
-        """Return the number of the process that runs this replica, or `None`."""
+        """Return the number of the process that runs, or `None`."""
         pid = self.running()
         return None if pid is None else pid.number
 
-    def start(self, arguments: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> Pid:
-        """Start the replica as a process of its own session. Raises `AlreadyRunning`, `OSError`."""
+    def launch(self, command: Sequence[str], directory: Path | None = None) -> Pid:
+        """Run `command` as a process of its own session, in `directory` if one is given.
+
+        Raises `AlreadyRunning`, `OSError`.
+        """
         running = self.running()
         if running is not None:
             raise AlreadyRunning(f"{self.name} runs already, as process {running.number}")
         self.reap()
-        command = [sys.executable, "-m", *program, str(self.directory), *arguments]
         with (self.directory / ERROR_FILE).open("wb") as errors:
             child = subprocess.Popen(
                 command,
+                cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
@@ -183,14 +183,53 @@ class ReplicaProcess:
         return killed
 
 
+class ReplicaProcess(OwnProcess):
+    """One replica's directory, and the process that runs it, if one does."""
+
+    @property
+    def log(self) -> Path:
+        """Where its log is, as `tetrarch init` sets it up."""
+        return self.directory / LOG_FILE
+
+    def start(self, arguments: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> Pid:
+        """Start the replica. Raises `AlreadyRunning`, `OSError`."""
+        return self.launch([sys.executable, "-m", *program, str(self.directory), *arguments])
+
+
+class BrokerMissing(OSError):
+    """There is no Mosquitto on this machine. One line that says what to do."""
+
+
+class BrokerProcess(OwnProcess):
+    """The directory of a Mosquitto broker, and the process that runs it, if one does."""
+
+    def start(self) -> Pid:
+        """Start the broker. Raises `BrokerMissing`, `AlreadyRunning`, `OSError`."""
+        return self.launch([mosquitto(), "-c", BROKER_FILE], self.directory)
+
+
+def mosquitto() -> str:
+    """Return where the broker's program is. Raises `BrokerMissing`."""
+    # Debian installs it where only root's PATH leads.
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/local/sbin:/usr/sbin")
+    if found is None:
+        raise BrokerMissing(
+            "mosquitto is not installed, and this network needs its broker: install the package mosquitto"
+            " (apt-get install mosquitto)"
+        )
+    return found
+
+
 class LocalNetwork:
-    """All replicas of one network directory, on this machine."""
+    """All replicas of one network directory, on this machine, and its brokers."""
 
     def __init__(self, directory: Path) -> None:
         """Raises `ConfigurationError` where `directory` holds no network."""
         self.directory = directory
         self.genesis = load_genesis(directory / GENESIS_FILE)
         self.replicas = tuple(ReplicaProcess(directory / member.name) for member in self.genesis.members)
+        homes = sorted(path.parent for path in directory.glob(f"{BROKER}-*/{BROKER_FILE}"))
+        self.brokers = tuple(BrokerProcess(home) for home in homes)
 
     def require_all(self) -> None:
         """Raise `ConfigurationError` where a replica's files are not in this directory."""
@@ -199,7 +238,13 @@ class LocalNetwork:
                 raise ConfigurationError(replica.directory / NODE_FILE, "", "there is no such file")
 
     def start(self) -> list[ReplicaProcess]:
-        """Start every replica that does not run; returns those that were started. Raises `OSError`."""
+        """Start every broker and every replica that does not run; returns the replicas that were started.
+
+        Raises `OSError`.
+        """
+        for broker in self.brokers:
+            if broker.running() is None:
+                broker.start()
         started = []
         for replica in self.replicas:
             if replica.running() is None:
@@ -208,28 +253,32 @@ class LocalNetwork:
         return started
 
     def stop(self, seconds: float = STOP_SECONDS) -> dict[str, str]:
-        """Stop every replica: asked first, killed if it takes longer than `seconds`.
+        """Stop every replica, then every broker: asked first, killed if it takes longer than `seconds`.
 
         Returns what happened, by name: `STOPPED`, `KILLED` or `NOT_RUNNING`.
         """
-        asked = [replica for replica in self.replicas if replica.signal(signal.SIGTERM)]
-        until = time.monotonic() + seconds
-        outcome = {replica.name: NOT_RUNNING for replica in self.replicas}
-        for replica in asked:
-            if replica.wait(max(0.0, until - time.monotonic())):
-                outcome[replica.name] = STOPPED
-            else:
-                replica.kill()
-                outcome[replica.name] = KILLED
-        for replica in self.replicas:
-            if replica not in asked:
-                replica.reap()
-        return outcome
+        return _stop(self.replicas, seconds) | _stop(self.brokers, seconds)
 
     def kill(self) -> None:
-        """Kill every replica that runs."""
-        for replica in self.replicas:
-            replica.kill()
+        """Kill every replica and broker that runs."""
+        for process in (*self.replicas, *self.brokers):
+            process.kill()
+
+
+def _stop(processes: Sequence[OwnProcess], seconds: float) -> dict[str, str]:
+    asked = [process for process in processes if process.signal(signal.SIGTERM)]
+    until = time.monotonic() + seconds
+    outcome = {process.name: NOT_RUNNING for process in processes}
+    for process in asked:
+        if process.wait(max(0.0, until - time.monotonic())):
+            outcome[process.name] = STOPPED
+        else:
+            process.kill()
+            outcome[process.name] = KILLED
+    for process in processes:
+        if process not in asked:
+            process.reap()
+    return outcome
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from crypto.roster import MemberId
 from ledger.genesis import Genesis
 from tetrarch.client.states import ReplicaStatus
 from tetrarch.client.transport import Dialer
+from tetrarch.client.tuning import CLOSING_SECONDS
 from tetrarch.decoding import FrameDecoder
 from tetrarch.wire import TO_CLIENTS, AskStatus, StatusReply, pack
 
@@ -60,8 +61,11 @@ async def _answer(member: MemberId, dialer: Dialer) -> StatusReply:
             raise OSError(f"the connection was closed: {closed.result()}")
         reply = decoder.decode(answer.result())
     finally:
-        closed.cancel()
         connection.close()
+        # What was closed may still have to say so: replicas that are asked often would count many who are
+        # gone.
+        await asyncio.wait((closed,), timeout=CLOSING_SECONDS)
+        closed.cancel()
     if not isinstance(reply, StatusReply):
         raise CodecError(f"it answers {type(reply).__name__} to a question for its status")
     return reply

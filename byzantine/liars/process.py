@@ -22,7 +22,7 @@ from ledger.keyvalue import Change, Family, KeyValue
 from network.tally import Report as Tell
 from tetrarch.node.effects import ConnectionId
 from tetrarch.node.settings import NodeSettings
-from tetrarch.node.sockets import Handler, Network, OpenNetwork, Sockets
+from tetrarch.node.sockets import Handler, Network, OpenNetwork
 
 
 class ProcessSurroundings:
@@ -195,6 +195,6 @@ def lying_network(hand: Hand, surroundings: ProcessSurroundings) -> OpenNetwork:
     """Return what opens TCP and TLS with the hand on it."""
 
     def open_network(settings: NodeSettings, handler: Handler, report: Tell) -> Network:
-        return LyingNetwork(Sockets(settings, _Listening(handler, hand), report), hand, surroundings)
+        return LyingNetwork(open_network(settings, _Listening(handler, hand), report), hand, surroundings)
 
     return open_network

@@ -37,7 +37,7 @@ class Outsiders:
         self._scenario, self._genesis, self._clock = scenario, genesis, clock
         settings = [load_node(replica) for replica in replicas]
         self._signers = {int(each.member): each.signer for each in settings}
-        peers = [each.peer_listen for each in settings]
+        peers = [each.peer_listen for each in settings if each.peer_listen is not None]
         self.links: MemberLinks
         if acts_on_frames(scenario):
             tls = [

@@ -76,7 +76,7 @@ def test_a_failing_init_leaves_nothing_behind(tmp_path: Path) -> None:
         (["--parameter", "colour"], "NAME=VALUE"),
         (["--parameter", "colour=red"], "unknown parameter colour"),
         (["--parameter", "a=1", "--parameter", "a=2"], "given twice"),
-        (["--transport", "pigeon"], "is not 'tcp'"),
+        (["--transport", "pigeon"], "is not one of 'tcp', 'mqtt'"),
         (["--base-port", "65530"], "need 8 ports"),
         (["--hosts", "nowhere.toml"], "there is no such file"),
         (["--password-file", "nowhere"], "there is no such file"),
@@ -95,7 +95,9 @@ def test_one_replica_is_allowed_for_development_and_says_so(tmp_path: Path) -> N
     result = ran("init", str(tmp_path / "net"), "--dev")
     assert result.code == 0
     assert "tolerates no fault" in result.out
-    assert load_node(tmp_path / "net" / "replica-0").peers[0].host == "127.0.0.1"
+    (own,) = load_node(tmp_path / "net" / "replica-0").peers
+    assert own is not None
+    assert own.host == "127.0.0.1"
 
 
 def test_ports_in_use_are_not_chosen_and_not_accepted(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from tetrarch.client.states import ReplicaStatus
 from tetrarch.event_loop import run
 from tetrarch.layout import CLIENT_FILE, STORE
 from tetrarch.local_network import bring_up, faults, throw_away
-from tetrarch.network_setup import NetworkPlan, local_hosts
+from tetrarch.network_setup import local_places, local_plan
 from tetrarch.processes import LocalNetwork
 from tetrarch.survey import survey
 
@@ -57,6 +57,8 @@ class Plan(Struct, frozen=True):
     memory: bool = False
     rejoin: bool = False
     audit: bool = False
+    transport: str = "tcp"
+    """Or "mqtt": everything by way of a broker, which is started too."""
 
 
 class Memory(Struct, frozen=True):
@@ -117,7 +119,7 @@ class Figures(Struct, frozen=True):
         blocks = load.heights[1] - load.heights[0] + 1
         return {
             "n": self.plan.replicas,
-            "transport": "tcp",
+            "transport": self.plan.transport,
             "cores": self.rates.cores,
             "clients": self.plan.clients,
             "transactions": load.count,
@@ -219,7 +221,7 @@ def measure(plan: Plan, directory: Path, tell: Tell) -> Figures:
     tell("signature rates", 0, 1)
     rates = measure_rates()
     tell("starting replicas", 0, 1)
-    network_plan = NetworkPlan(local_hosts(plan.replicas), development=True)
+    network_plan = local_plan(local_places(plan.replicas, plan.transport), development=True)
     with throw_away(directory, network_plan) as (network, genesis):
         config = ClientConfig.load(directory / CLIENT_FILE)
         bench = _Bench(plan, network, genesis, config, tell)

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 network_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 """A network's directory, or a client.toml."""
 
+transport_option = click.option(
+    "--transport",
+    type=click.Choice(["tcp", "mqtt"]),
+    default="tcp",
+    show_default=True,
+    help="How replicas are reached: directly, or by way of an MQTT broker.",
+)
+
 timeout_option = click.option(
     "--timeout",
     type=click.FloatRange(0.1, 86_400),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tetrarch.cli.connect import transport_option
 from tetrarch.cli.output import (
     Exit,
     console,
@@ -51,8 +52,9 @@ OUTCOMES = "outcomes.jsonl"
     type=click.Path(path_type=Path, dir_okay=False),
     help="Transactions for `assets`.  [default: examples/journal.jsonl]",
 )
+@transport_option
 @json_option
-def demo(directory: Path, journal_file: Path | None, as_json: bool) -> int:
+def demo(directory: Path, journal_file: Path | None, transport: str, as_json: bool) -> int:
     """Show the whole story: four replicas, a journal of transactions, a killed primary that comes back, a
     receipt verified offline, an audit of all stores, and one flipped bit that it finds.
 
@@ -67,7 +69,7 @@ def demo(directory: Path, journal_file: Path | None, as_json: bool) -> int:
     _prepare(directory)
     end_like_interrupt()
     narrator: Narrator = _Silent() if as_json else _Teller()
-    story = Story(directory.absolute(), journal, narrator)
+    story = Story(directory.absolute(), journal, narrator, transport)
     started = time.monotonic()
     try:
         _tell(story)

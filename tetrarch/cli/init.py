@@ -10,13 +10,18 @@ from tetrarch.layout import CLIENT_FILE, GENESIS_FILE
 
 if TYPE_CHECKING:
     from ledger.genesis import Genesis
-    from tetrarch.network_setup import Host, NetworkPlan
+    from tetrarch.network_setup import Host, NetworkPlan, Places
 
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--replicas", "-n", type=click.IntRange(1, 256), help="How many.  [default: 4]")
-@click.option("--transport", type=click.Choice(["tcp"]), default="tcp", help="How replicas are connected.")
+@click.option(
+    "--transport",
+    type=click.Choice(["tcp", "mqtt"]),
+    help="How replicas are reached: directly, or by way of MQTT brokers.  [default: tcp]",
+)
+@click.option("--brokers", type=click.IntRange(1, 8), help="How many, with --transport mqtt.  [default: 1]")
 @click.option(
     "--app",
     "application",
@@ -55,7 +60,8 @@ if TYPE_CHECKING:
 def init(
     directory: Path,
     replicas: int | None,
-    transport: str,
+    transport: str | None,
+    brokers: int | None,
     application: str,
     parameters: tuple[str, ...],
     hosts_file: Path | None,
@@ -71,8 +77,10 @@ def init(
     from tetrarch.network_setup import NetworkPlan, SetupError, make_network
 
     try:
+        places = _places(hosts_file, replicas, base_port, development, transport, brokers)
         plan = NetworkPlan(
-            hosts=_hosts(hosts_file, replicas, base_port, development),
+            hosts=places.replicas,
+            brokers=places.brokers,
             application=application,
             parameters=_parameters(parameters),
             testing=testing,
@@ -83,26 +91,36 @@ def init(
     except SetupError as error:
         fail(Exit.USAGE, str(error))
     if as_json:
-        print_json({**_summary(directory, plan, genesis), "transport": transport})
+        print_json(_summary(directory, plan, genesis))
     else:
         _tell(directory, plan, genesis, local=hosts_file is None)
 
 
-def _hosts(
-    hosts_file: Path | None, replicas: int | None, base_port: int | None, development: bool
-) -> "tuple[Host, ...]":
-    from tetrarch.network_setup import SMALLEST, SetupError, check_size, load_hosts, local_hosts
+def _places(
+    hosts_file: Path | None,
+    replicas: int | None,
+    base_port: int | None,
+    development: bool,
+    transport: str | None,
+    brokers: int | None,
+) -> "Places":
+    from tetrarch.network_setup import SMALLEST, SetupError, check_size, load_hosts, local_places
 
     if hosts_file is None:
+        if brokers is not None and transport != "mqtt":
+            raise SetupError("--brokers is for --transport mqtt")
         count = replicas if replicas is not None else 1 if development else SMALLEST
         check_size(count, development)
-        return local_hosts(count, base_port)
-    if base_port is not None:
-        raise SetupError("--base-port is for networks on one machine: with --hosts, the ports stand there")
-    hosts = load_hosts(hosts_file)
-    if replicas not in (None, len(hosts)):
-        raise SetupError(f"{hosts_file} lists {len(hosts)} replicas, --replicas says {replicas}")
-    return hosts
+        return local_places(count, transport or "tcp", brokers or 1, base_port)
+    for option, given in (("--base-port", base_port), ("--transport", transport), ("--brokers", brokers)):
+        if given is not None:
+            raise SetupError(
+                f"{option} is for networks on one machine: with --hosts, it stands in {hosts_file}"
+            )
+    places = load_hosts(hosts_file)
+    if replicas not in (None, len(places.replicas)):
+        raise SetupError(f"{hosts_file} lists {len(places.replicas)} replicas, --replicas says {replicas}")
+    return places
 
 
 def _parameters(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -124,20 +142,21 @@ def _summary(directory: Path, plan: "NetworkPlan", genesis: "Genesis") -> dict[s
         "application": genesis.application,
         "genesis": str(directory / GENESIS_FILE),
         "client": str(directory / CLIENT_FILE),
+        "transport": "/".join(sorted({host.transport for host in plan.hosts})),
         "replicas": [
-            {
-                "name": member.name,
-                "host": host.host,
-                "peer_port": host.peer_port,
-                "client_port": host.client_port,
-            }
+            {"name": member.name, "host": host.host, "transport": host.transport, **_ports(host)}
             for member, host in zip(genesis.members, plan.hosts, strict=True)
         ],
+        "brokers": [{"host": broker.host, "port": broker.port} for broker in plan.brokers],
     }
 
 
+def _ports(host: "Host") -> dict[str, int]:
+    return {"peer_port": host.peer_port, "client_port": host.client_port} if host.transport == "tcp" else {}
+
+
 def _tell(directory: Path, plan: "NetworkPlan", genesis: "Genesis", *, local: bool) -> None:
-    from tetrarch.network_setup import tolerated
+    from tetrarch.network_setup import broker_name, tolerated
 
     n = len(plan.hosts)
     faults = tolerated(n)
@@ -150,7 +169,11 @@ def _tell(directory: Path, plan: "NetworkPlan", genesis: "Genesis", *, local: bo
     keys = "signing keys are encrypted" if plan.password_file else "signing keys are plain files (mode 0600)"
     click.echo(f"  {keys}")
     for member, host in zip(genesis.members, plan.hosts, strict=True):
-        click.echo(f"  {member.name}: {host.host}, peers {host.peer_port}, clients {host.client_port}")
+        ports = f"peers {host.peer_port}, clients {host.client_port}"
+        way = ports if host.transport == "tcp" else "by way of the brokers"
+        click.echo(f"  {member.name}: {host.host}, {way}")
+    for number, broker in enumerate(plan.brokers):
+        click.echo(f"  {broker_name(number)}: {broker.host}, port {broker.port}")
     if genesis.testing:
         click.echo("  TESTING: emulated malicious replicas may take part in this chain")
     click.echo("\nNext:")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tetrarch.cli.connect import ask_password
+from tetrarch.cli.connect import ask_password, transport_option
 from tetrarch.cli.output import Exit, error_line, fail, json_option, print_json, shell
 from tetrarch.layout import CLIENT_FILE, CLIENT_KEY, LOG_FILE
 from tetrarch.signals import end_like_interrupt
@@ -125,20 +125,21 @@ def node(directory: Path, log_to_terminal: bool, as_json: bool) -> int:
     "--app", "application", default="kv", metavar="NAME", show_default=True, help="The application."
 )
 @click.option("--replicas", "-n", type=click.IntRange(1, 256), default=4, show_default=True, help="How many.")
+@transport_option
 @click.option("--keep", is_flag=True, help="Leave the directory when it ends.")
 @json_option
-def dev(application: str, replicas: int, keep: bool, as_json: bool) -> int:
+def dev(application: str, replicas: int, transport: str, keep: bool, as_json: bool) -> int:
     """Run a throw-away network until Ctrl-C, and print where it is and how to talk to it."""
     import shutil
 
     from tetrarch.local_network import NotRunning, throw_away
-    from tetrarch.network_setup import NetworkPlan, SetupError, check_size, local_hosts
+    from tetrarch.network_setup import SetupError, check_size, local_places, local_plan
 
     home = Path(tempfile.mkdtemp(prefix="tetrarch-dev-"))
     try:
         check_size(replicas, development=True)
         end_like_interrupt()
-        plan = NetworkPlan(local_hosts(replicas), application=application, development=True)
+        plan = local_plan(local_places(replicas, transport), application, development=True)
         with throw_away(home / "net", plan) as (network, genesis):
             _tell_dev(network, genesis, as_json, keep)
             with suppress(KeyboardInterrupt):
@@ -186,9 +187,19 @@ def _tell_dev(network: "LocalNetwork", genesis: "Genesis", as_json: bool, keep: 
 
 
 def client_addresses(client: Path) -> list[tuple[str, str]]:
-    """Return name and address of every replica that a client.toml names."""
+    """Return name and address of every replica, or how else it is reached."""
+    from crypto.roster import MemberId
     from tetrarch.client.config import ClientConfig
 
     config = ClientConfig.load(client)
     members = config.trust.genesis.members
-    return [(members[member].name, str(endpoint.address)) for member, endpoint in config.endpoints.items()]
+    brokers = ", ".join(str(broker.address) for broker in config.brokers)
+    return [
+        (
+            member.name,
+            str(config.endpoints[MemberId(place)].address)
+            if place in config.endpoints
+            else f"by way of {brokers}",
+        )
+        for place, member in enumerate(members)
+    ]

@@ -79,7 +79,7 @@ def submit(
 def _password(path: Path | None) -> bytes | Callable[[], bytes]:
     if path is None:
         return ask_password
-    from tetrarch.config import read_password
+    from tetrarch.passwords import read_password
 
     return read_password(path)
 

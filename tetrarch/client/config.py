@@ -11,13 +11,19 @@ must not be known here: how connections are made.
     address = "127.0.0.1:7000"
     certificate = "replica-0/client-tls.pem"
 
+    [[brokers]]                       # for members that have no address; see `tetrarch.brokers`
+    address = "127.0.0.1:8883"
+    user = "client"
+    password_file = "client.password"
+    certificate = "certificates/broker-0.crt"
+
     [tuning]                          # all of it may be left out; see `tetrarch.client.tuning`
     timeout_ms = 30000
 
-Paths are relative to the file.
+Members that do not stand under `replicas` are reached by way of the brokers. Paths are relative to the file.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +40,11 @@ from ledger.jsonfile import FileFault, read_bounded
 from ledger.outbox import Outbox, OutboxError
 from network.address import Address
 from network.errors import AddressError
+from network.mqtt.broker import Broker
+from tetrarch.brokers import BrokerText, BrokerTexts, brokers_toml, load_brokers
+from tetrarch.client.mqtt import MqttDialer, WayDialer
 from tetrarch.client.tls import Endpoint, TlsDialer
+from tetrarch.client.transport import Dialer
 from tetrarch.client.tuning import Tuning
 from tetrarch.errors import ConfigurationError
 from tetrarch.toml_file import read_toml, toml_string
@@ -53,7 +63,8 @@ class ReplicaText(Struct, frozen=True, forbid_unknown_fields=True):
 class _ClientText(Struct, frozen=True, forbid_unknown_fields=True):
     genesis: _PathText
     key: _PathText
-    replicas: Annotated[dict[str, ReplicaText], Meta(max_length=MAX_MEMBERS)]
+    replicas: Annotated[dict[str, ReplicaText], Meta(max_length=MAX_MEMBERS)] = {}
+    brokers: BrokerTexts = []
     outbox: _PathText | UnsetType = UNSET
     tuning: Tuning = Tuning()  # frozen
 
@@ -67,6 +78,9 @@ class ClientConfig:
     key_path: Path
     outbox_path: Path | None
     endpoints: Mapping[MemberId, Endpoint]
+    """Of members that are reached over TCP."""
+    brokers: tuple[Broker, ...]
+    """By way of which all others are reached."""
     tuning: Tuning
 
     @classmethod
@@ -77,7 +91,8 @@ class ClientConfig:
         trust = TrustRoot.load(where.parent / text.genesis)
         outbox = None if text.outbox is UNSET else where.parent / text.outbox
         endpoints = _endpoints(where, text, trust)
-        return cls(where, trust, where.parent / text.key, outbox, endpoints, text.tuning)
+        brokers = load_brokers(where, text.brokers)
+        return cls(where, trust, where.parent / text.key, outbox, endpoints, brokers, text.tuning)
 
     def signer(self, password: bytes | Callable[[], bytes] | None = None) -> Signer:
         """Return the key that transactions are signed with. Raises `ConfigurationError`."""
@@ -95,15 +110,24 @@ class ClientConfig:
         except OutboxError as error:
             raise ConfigurationError(error.path, "", error.what) from None
 
-    def dialer(self) -> TlsDialer:
+    def dialer(self) -> Dialer:
         """Return what opens connections to the replicas. Raises `ConfigurationError`."""
         try:
-            return TlsDialer(self.endpoints, self.trust, self.tuning)
+            over_tcp = TlsDialer(self.endpoints, self.trust, self.tuning) if self.endpoints else None
         except CryptoError as error:
             raise ConfigurationError(self.path, "replicas", str(error)) from None
+        if not self.brokers and over_tcp is not None:
+            return over_tcp
+        return WayDialer(over_tcp, self.endpoints, MqttDialer(self.brokers, self.trust, self.tuning))
 
 
-def client_toml(genesis: str, key: str, outbox: str | None, replicas: Mapping[str, ReplicaText]) -> str:
+def client_toml(
+    genesis: str,
+    key: str,
+    outbox: str | None,
+    replicas: Mapping[str, ReplicaText],
+    brokers: Sequence[BrokerText] = (),
+) -> str:
     """Return the text of a client.toml; replicas by their names in the genesis, paths relative to the
     file."""
     lines = [
@@ -120,7 +144,7 @@ def client_toml(genesis: str, key: str, outbox: str | None, replicas: Mapping[st
             f"address = {toml_string(replica.address)}",
             f"certificate = {toml_string(replica.certificate)}",
         ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + brokers_toml(brokers)
 
 
 def _endpoints(path: Path, text: _ClientText, trust: TrustRoot) -> dict[MemberId, Endpoint]:
@@ -129,7 +153,7 @@ def _endpoints(path: Path, text: _ClientText, trust: TrustRoot) -> dict[MemberId
         if name not in members:
             what = f"is no member of the genesis, which has {', '.join(members)}"
             raise ConfigurationError(path, f"replicas.{name}", what)
-    if len(text.replicas) < trust.acceptance:
+    if not text.brokers and len(text.replicas) < trust.acceptance:
         what = f"names {len(text.replicas)}; at least {trust.acceptance} are needed to believe anything"
         raise ConfigurationError(path, "replicas", what)
     return {

@@ -1,6 +1,7 @@
 """What the client needs of a network: a way to dial one replica and to exchange frames with it.
 
-What lives here: two protocols. The TLS one is in `tetrarch.client.tls`; tests bring replicas in memory.
+What lives here: two protocols. Those over TLS are in `tetrarch.client.tls`, those by
+way of brokers in `tetrarch.client.mqtt`; tests bring replicas in memory.
 """
 
 from collections.abc import Callable

@@ -30,7 +30,7 @@ from tetrarch.event_loop import run
 from tetrarch.journal import Journal, LineOutcome, submit_journal
 from tetrarch.layout import CLIENT_FILE
 from tetrarch.local_network import bring_up, faults
-from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
+from tetrarch.network_setup import local_places, local_plan, make_network
 from tetrarch.processes import LocalNetwork, ReplicaProcess
 from tetrarch.survey import survey
 
@@ -73,6 +73,12 @@ class Narrator(Protocol):
         ...
 
 
+CONNECTED: Final = {
+    "tcp": "Four processes, connected by mutual TLS, each with its own disk",
+    "mqtt": "Four processes, each with its own disk, that meet at a broker which they need not trust",
+}
+
+
 @dataclass
 class Story:
     """All that one run of the demo came to know."""
@@ -80,6 +86,8 @@ class Story:
     directory: Path
     journal: Journal
     narrator: Narrator
+    transport: str = "tcp"
+    """Or "mqtt"."""
     facts: dict[str, Any] = field(default_factory=dict)
     """For --json and for the summary; units are in the names."""
     outcomes: list[LineOutcome] = field(default_factory=list)
@@ -112,7 +120,7 @@ class Story:
 
 def make(story: Story) -> LocalNetwork:
     """Make a network of four."""
-    plan = NetworkPlan(local_hosts(REPLICAS), application="assets")
+    plan = local_plan(local_places(REPLICAS, story.transport), "assets")
     with story.narrator.step("A network of four replicas, of which one may lie"):
         genesis = make_network(story.net, plan)
         story.narrator.say(f"keys, certificates and genesis in {story.net}")
@@ -122,7 +130,7 @@ def make(story: Story) -> LocalNetwork:
 
 def start(story: Story, network: LocalNetwork) -> None:
     """Start all replicas, and wait until they answer."""
-    with story.narrator.step("Four processes, connected by mutual TLS, each with its own disk"):
+    with story.narrator.step(CONNECTED[story.transport]):
         started = time.monotonic()
         silent = faults(network, bring_up(network))
         story.require(not silent, "; ".join(silent))

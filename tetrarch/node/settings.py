@@ -7,6 +7,7 @@ from msgspec import Struct
 from crypto.keys import Signer
 from crypto.roster import MemberId
 from ledger.genesis import Genesis
+from network.mqtt.broker import Broker
 from network.tcp import Address, ListenerLimits, MeshLimits
 from pbft import Tuning
 from tetrarch.node.limits import NodeLimits
@@ -24,13 +25,16 @@ class NodeSettings(Struct, frozen=True):
     private_key: Path
     """The TLS identity (PEM): its fingerprint is the one in the genesis."""
     peer_certificates: tuple[bytes, ...]
-    """The TLS certificates of all members, by member (PEM or DER)."""
-    peer_listen: Address
-    """Where other members connect to."""
-    client_listen: Address
+    """The TLS certificates of all members that are reached over TCP (PEM or DER)."""
+    peer_listen: Address | None
+    """Where other members connect to; `None`: nobody does, everything goes by way of the brokers."""
+    client_listen: Address | None
     """Where clients connect to."""
-    peers: tuple[Address, ...]
-    """Where each member is reached, by member; one's own is not used."""
+    peers: tuple[Address | None, ...]
+    """Where each member is reached over TCP, by member; one's own is not used. `None`: by way of the
+    brokers."""
+    brokers: tuple[Broker, ...] = ()
+    """MQTT brokers, the preferred first; needed where there is anybody without an address."""
     tuning: Tuning = Tuning()
     limits: NodeLimits = NodeLimits()
     mesh: MeshLimits = MeshLimits()

@@ -34,7 +34,8 @@ from tetrarch.node.heart import Heart
 from tetrarch.node.logs import Log
 from tetrarch.node.resources import resident_bytes
 from tetrarch.node.settings import NodeSettings
-from tetrarch.node.sockets import Handler, Network, OpenNetwork, Sockets
+from tetrarch.node.sockets import Handler, Network, OpenNetwork
+from tetrarch.node.transports import open_network as open_transports
 from tetrarch.node.workers import CheckingProcesses
 
 QUICK_SYNC_S = 0.001
@@ -62,7 +63,7 @@ class Parts:
 
     engine: Callable[[Engine], Engine] = lambda engine: engine
     application: Callable[[Application], Application] = lambda application: application
-    network: OpenNetwork = Sockets
+    network: OpenNetwork = open_transports
 
 
 HONEST = Parts()

@@ -63,21 +63,37 @@ OpenNetwork = Callable[[NodeSettings, Handler, Report], Network]
 """Makes a replica's network: `Sockets`, or what stands in its place."""
 
 
+def counted(clients: Mapping[str, int], members: Mapping[str, int]) -> dict[str, int]:
+    """Return how often something was wrong, by whose connections they were and reason."""
+    return {
+        f"{whose} connection: {reason}": times
+        for whose, counts in (("client", clients), ("member", members))
+        for reason, times in counts.items()
+        if reason not in OF_ITSELF
+    }
+
+
 class Sockets:
     """TCP and TLS: a mesh of members and a listener for clients.
 
-    Raises `TlsError` for certificates and keys that cannot be used.
+    Speaks with the members that have an address in `settings`. Raises `TlsError` for certificates and keys
+    that cannot be used.
     """
 
     def __init__(self, settings: NodeSettings, handler: Handler, report: Report) -> None:
+        if settings.peer_listen is None or settings.client_listen is None:
+            raise ValueError(f"{settings.name} has no address to listen on")
         own, key = settings.certificate, settings.private_key
         members = settings.genesis.members
+        addresses = {
+            MemberId(number): address for number, address in enumerate(settings.peers) if address is not None
+        }
         self._mesh = PeerMesh(
             settings.member,
             settings.genesis.chain_id,
             settings.peer_listen,
-            {MemberId(number): address for number, address in enumerate(settings.peers)},
-            {MemberId(number): member.tls_fingerprint for number, member in enumerate(members)},
+            addresses,
+            {number: members[number].tls_fingerprint for number in addresses},
             server_context(own, key, settings.peer_certificates),
             client_context(own, key, settings.peer_certificates),
             handler,
@@ -102,12 +118,7 @@ class Sockets:
     @property
     def counts(self) -> dict[str, int]:
         """How often connections were refused, ended or not made, by whose they were and reason."""
-        return {
-            f"{whose} connection: {reason}": times
-            for whose, counts in (("client", self._listener.counts), ("member", self._mesh.counts))
-            for reason, times in counts.items()
-            if reason not in OF_ITSELF
-        }
+        return counted(self._listener.counts, self._mesh.counts)
 
     async def start(self) -> None:
         """Listen and begin to dial. Raises `ListenError`."""

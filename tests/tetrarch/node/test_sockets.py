@@ -115,6 +115,7 @@ class Client:
 
     async def connect(self, settings: NodeSettings) -> "Client":
         context = client_context_anonymous(settings.peer_certificates)
+        assert settings.client_listen is not None
         expected = settings.genesis.members[settings.member].tls_fingerprint
         self.connection = await ClientConnection.connect(
             settings.client_listen,
@@ -169,6 +170,7 @@ def test_a_replica_tells_of_connections_that_came_to_nothing(tmp_path: Path) -> 
         await replica.node.started.wait()
         client = await Client().connect(settings)
         for address in (settings.client_listen, settings.peer_listen):
+            assert address is not None
             reader, writer = await asyncio.open_connection(address.host, address.port)
             writer.write(b"no hello of TLS")
             while await reader.read(100):

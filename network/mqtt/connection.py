@@ -1,0 +1,253 @@
+"""One connection to one broker, kept up for as long as it is wanted.
+
+What lives here: logging in, subscribing, sending what a source gives, handing on what comes, and doing all of
+it again when it fails. What must not be known here: who the messages are for, which broker is preferred.
+
+Source: MQTT 5.0 (OASIS Standard, 7 March 2019). Messages go at QoS 0: what is lost, the protocols above
+resend, and they know better than a broker what is still wanted. A session ends with its connection, so
+nothing old waits anywhere.
+
+What aiomqtt does that must be known here (2.5.1, on paho-mqtt 2.2): it connects in a thread, which a
+cancelled caller does not stop; it leaves the socket open when no CONNACK comes; and an exception from a
+message handler would end the connection as if the broker had. Each is seen to below.
+"""
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from typing import Any, Final
+
+import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from network.backoff import Backoff
+from network.mqtt.broker import Broker
+from network.tally import Tally
+
+MAX_MESSAGE_BYTES: Final = 128 * 1024
+"""The largest message that is taken, its topic included. Asked of the broker too (MQTT 5.0, 3.1.2.11.4)."""
+
+KEEP_ALIVE_S: Final = 10
+"""After so long without anything sent the broker is asked whether it lives."""
+
+ANSWER_S: Final = 5.0
+"""How long a broker may take to accept a login, a subscription, or what is written to it."""
+
+STEADY_S: Final = 5.0
+"""A connection that lasted so long ends the count of failures."""
+
+BACKOFF: Final = Backoff(first_ms=50, cap_ms=1_000)
+
+BURST: Final = 32
+"""Messages under way to a broker at once: what one loop turn of a replica makes, some times over."""
+
+_ERROR_NUMBER: Final = re.compile(
+    r"^\[Errno [-0-9]+\] |^\[SSL: [A-Z0-9_]+\] | \(_ssl\.c:[0-9]+\)$|^\[code:[0-9]+\] "
+)
+
+Source = Callable[[], Sequence[tuple[str, bytes]]]
+"""Gives the next messages, each a topic and a payload, `BURST` at most; nothing where nothing waits."""
+
+Take = Callable[[str, bytes], None]
+
+
+class BrokerConnection:
+    """Keeps one connection. All calls from the event loop's thread.
+
+    `subscriptions`: topic patterns. `take` gets the topic and payload of every message that comes; whatever
+    it raises goes to the event loop's exception handler. `changed` is called when the connection comes up or
+    goes down.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        identifier: str,
+        subscriptions: Sequence[str],
+        source: Source,
+        take: Take,
+        changed: Callable[[], None],
+        tally: Tally,
+        random: Random,
+    ) -> None:
+        self.broker = broker
+        self.up = False
+        self.cause = "not tried yet"
+        """Why there is no connection, in one line."""
+        self.tried = asyncio.Event()
+        """Set when the first attempt has ended, either way."""
+        self._identifier = identifier
+        self._subscriptions = [(pattern, 0) for pattern in subscriptions]
+        self._source = source
+        self._take = take
+        self._changed = changed
+        self._tally = tally
+        self._random = random
+        self._wake = asyncio.Event()
+        self.idle = asyncio.Event()
+        """Set while nothing waits to be sent by this connection."""
+        self._loop = asyncio.get_running_loop()
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self.idle.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep a connection until cancelled."""
+        failures = 0
+        while True:
+            begun = self._loop.time()
+            reason = "broker_lost"
+            try:
+                reason = await self._once()
+            except (aiomqtt.MqttError, OSError) as error:
+                self.cause = _said(error)
+                reason = "broker_lost" if self.up else "broker_unreachable"
+            finally:
+                self._went_down()
+            self._tally.note(reason, broker=str(self.broker.address), why=self.cause)
+            failures = 1 if self._loop.time() - begun >= STEADY_S else failures + 1
+            await asyncio.sleep(BACKOFF.delay_ms(failures, self._random) / 1000)
+
+    async def _once(self) -> str:
+        """Connect and use the connection until it ends. Returns the reason; `cause` says more."""
+        client = self._client()
+        await _finished(self._enter(client))
+        try:
+            refused = await self._subscribe(client)
+            if refused is not None:
+                self.cause = f"it does not allow reading {refused}"
+                return "broker_refuses_topic"
+            self.up = True
+            self.tried.set()
+            self._changed()
+            await self._use(client)
+        finally:
+            await _finished(_leave(client))
+        return "broker_lost"
+
+    async def _enter(self, client: aiomqtt.Client) -> None:
+        try:
+            await client.__aenter__()
+        except aiomqtt.MqttError:
+            client._client.disconnect()
+            raise
+
+    async def _subscribe(self, client: aiomqtt.Client) -> str | None:
+        """Subscribe; returns a pattern that was refused, if one was."""
+        codes = await client.subscribe(self._subscriptions)
+        for (pattern, _), code in zip(self._subscriptions, codes, strict=False):
+            if isinstance(code, ReasonCode) and code.is_failure:
+                return pattern
+        return None
+
+    async def _use(self, client: aiomqtt.Client) -> None:
+        """Send and receive until something ends it, always by an exception."""
+        sending = asyncio.create_task(self._send(client))
+        receiving = asyncio.create_task(_until_lost(client))
+        try:
+            await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+            receiving.cancel()
+            outcomes = await asyncio.gather(sending, receiving, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
+                raise outcome
+
+    async def _send(self, client: aiomqtt.Client) -> None:
+        self._wake.set()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while messages := self._source():
+                await asyncio.gather(*(client.publish(topic, payload) for topic, payload in messages))
+            if not self._wake.is_set():
+                self.idle.set()
+
+    def _went_down(self) -> None:
+        was_up, self.up = self.up, False
+        self.tried.set()
+        if was_up:
+            self._changed()
+
+    def _receive(self, message: aiomqtt.Message) -> None:
+        payload = message.payload
+        if len(payload) > MAX_MESSAGE_BYTES:
+            self._tally.count("message_too_large")
+            return
+        # Not at once: what it raises is no fault of the broker's.
+        self._loop.call_soon(self._take, message.topic.value, payload)
+
+    def _client(self) -> aiomqtt.Client:
+        broker = self.broker
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
+        properties.MaximumPacketSize = MAX_MESSAGE_BYTES
+        properties.SessionExpiryInterval = 0
+        client = aiomqtt.Client(
+            broker.address.host,
+            broker.address.port,
+            username=broker.user,
+            password=broker.password.text,
+            identifier=self._identifier,
+            queue_type=_handing_to(self._receive),
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=True,
+            timeout=ANSWER_S,
+            keepalive=KEEP_ALIVE_S,
+            properties=properties,
+            # paho leaves Nagle's algorithm on: a vote would wait for the acknowledgement of the one before.
+            socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
+            tls_context=broker.context,
+            # A pinned certificate is compared whole, whatever names it bears.
+            tls_insecure=None if broker.context is None else not broker.context.check_hostname,
+        )
+        client.pending_calls_threshold = BURST
+        return client
+
+
+def _handing_to(receive: Callable[[aiomqtt.Message], None]) -> type["asyncio.Queue[aiomqtt.Message]"]:
+    """Return a queue that keeps nothing: what is put into it is handed on. A task for each message, which
+    iterating over them takes, would cost more than all else that is done with a message."""
+
+    class Handing(asyncio.Queue[aiomqtt.Message]):
+        def put_nowait(self, item: aiomqtt.Message) -> None:
+            receive(item)
+
+    return Handing
+
+
+async def _until_lost(client: aiomqtt.Client) -> None:
+    """Wait for the end of the connection, which is an exception: no message comes this way."""
+    async for _ in client.messages:
+        pass
+
+
+async def _leave(client: aiomqtt.Client) -> None:
+    try:
+        await client.__aexit__(None, None, None)
+    except aiomqtt.MqttError:
+        client._client.disconnect()
+
+
+async def _finished(work: "Awaitable[Any]") -> None:
+    """Wait for the end of `work`, also where the wait is cancelled: half a connection would be left open."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
+
+
+def _said(error: Exception) -> str:
+    """Return what went wrong in words, without the numbers of libraries."""
+    cause = error.__cause__ or error
+    text = _ERROR_NUMBER.sub("", str(cause))
+    text = _ERROR_NUMBER.sub("", text)
+    return text or type(error).__name__
