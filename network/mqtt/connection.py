@@ -7,25 +7,21 @@ Source: MQTT 5.0 (OASIS Standard, 7 March 2019). Messages go at QoS 0: what is l
 resend, and they know better than a broker what is still wanted. A session ends with its connection, so
 nothing old waits anywhere.
 
-What aiomqtt does that must be known here (2.5.1, on paho-mqtt 2.2): it connects in a thread, which a
-cancelled caller does not stop; it leaves the socket open when no CONNACK comes; and an exception from a
-message handler would end the connection as if the broker had. Each is seen to below.
+What aiomqtt does that must be known here: `network.mqtt.client`.
 """
 
 import asyncio
 import re
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any, Final
 
 import aiomqtt
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from network.backoff import Backoff
 from network.mqtt.broker import Broker
+from network.mqtt.client import PromptClient
 from network.tally import Tally
 
 MAX_MESSAGE_BYTES: Final = 128 * 1024
@@ -43,7 +39,8 @@ STEADY_S: Final = 5.0
 BACKOFF: Final = Backoff(first_ms=50, cap_ms=1_000)
 
 BURST: Final = 32
-"""Messages under way to a broker at once: what one loop turn of a replica makes, some times over."""
+"""Messages handed over at once: what one loop turn of a replica makes, some times over. More wait until these
+are written, where they can still be joined by others or dropped for newer ones."""
 
 _ERROR_NUMBER: Final = re.compile(
     r"^\[Errno [-0-9]+\] |^\[SSL: [A-Z0-9_]+\] | \(_ssl\.c:[0-9]+\)$|^\[code:[0-9]+\] "
@@ -87,7 +84,9 @@ class BrokerConnection:
         self._changed = changed
         self._tally = tally
         self._random = random
-        self._wake = asyncio.Event()
+        self._client: PromptClient | None = None
+        """While the connection is up."""
+        self._flush_scheduled = False
         self.idle = asyncio.Event()
         """Set while nothing waits to be sent by this connection."""
         self._loop = asyncio.get_running_loop()
@@ -95,7 +94,9 @@ class BrokerConnection:
     def wake(self) -> None:
         """There may be something to send."""
         self.idle.clear()
-        self._wake.set()
+        if not self._flush_scheduled and self._client is not None:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
 
     async def run(self) -> None:
         """Keep a connection until cancelled."""
@@ -116,29 +117,25 @@ class BrokerConnection:
 
     async def _once(self) -> str:
         """Connect and use the connection until it ends. Returns the reason; `cause` says more."""
-        client = self._client()
-        await _finished(self._enter(client))
+        client = self._new_client()
+        await _finished(client.enter())
         try:
             refused = await self._subscribe(client)
             if refused is not None:
                 self.cause = f"it does not allow reading {refused}"
                 return "broker_refuses_topic"
+            self._client = client
             self.up = True
             self.tried.set()
             self._changed()
-            await self._use(client)
+            self.wake()
+            await client.lost()
         finally:
-            await _finished(_leave(client))
+            self._client = None
+            await _finished(client.leave())
         return "broker_lost"
 
-    async def _enter(self, client: aiomqtt.Client) -> None:
-        try:
-            await client.__aenter__()
-        except aiomqtt.MqttError:
-            client._client.disconnect()
-            raise
-
-    async def _subscribe(self, client: aiomqtt.Client) -> str | None:
+    async def _subscribe(self, client: PromptClient) -> str | None:
         """Subscribe; returns a pattern that was refused, if one was."""
         codes = await client.subscribe(self._subscriptions)
         for (pattern, _), code in zip(self._subscriptions, codes, strict=False):
@@ -146,29 +143,16 @@ class BrokerConnection:
                 return pattern
         return None
 
-    async def _use(self, client: aiomqtt.Client) -> None:
-        """Send and receive until something ends it, always by an exception."""
-        sending = asyncio.create_task(self._send(client))
-        receiving = asyncio.create_task(_until_lost(client))
-        try:
-            await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sending.cancel()
-            receiving.cancel()
-            outcomes = await asyncio.gather(sending, receiving, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
-                raise outcome
-
-    async def _send(self, client: aiomqtt.Client) -> None:
-        self._wake.set()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while messages := self._source():
-                await asyncio.gather(*(client.publish(topic, payload) for topic, payload in messages))
-            if not self._wake.is_set():
+    def _flush(self) -> None:
+        """Send what there is, in one write as far as the broker takes it."""
+        self._flush_scheduled = False
+        client = self._client
+        while client is not None and client.writable:
+            messages = self._source()
+            if not messages:
                 self.idle.set()
+                return
+            client.publish_now(messages)
 
     def _went_down(self) -> None:
         was_up, self.up = self.up, False
@@ -176,63 +160,23 @@ class BrokerConnection:
         if was_up:
             self._changed()
 
-    def _receive(self, message: aiomqtt.Message) -> None:
-        payload = message.payload
+    def _receive(self, topic: str, payload: bytes) -> None:
         if len(payload) > MAX_MESSAGE_BYTES:
             self._tally.count("message_too_large")
             return
         # Not at once: what it raises is no fault of the broker's.
-        self._loop.call_soon(self._take, message.topic.value, payload)
+        self._loop.call_soon(self._take, topic, payload)
 
-    def _client(self) -> aiomqtt.Client:
-        broker = self.broker
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
-        properties.MaximumPacketSize = MAX_MESSAGE_BYTES
-        properties.SessionExpiryInterval = 0
-        client = aiomqtt.Client(
-            broker.address.host,
-            broker.address.port,
-            username=broker.user,
-            password=broker.password.text,
-            identifier=self._identifier,
-            queue_type=_handing_to(self._receive),
-            protocol=aiomqtt.ProtocolVersion.V5,
-            clean_start=True,
-            timeout=ANSWER_S,
-            keepalive=KEEP_ALIVE_S,
-            properties=properties,
-            # paho leaves Nagle's algorithm on: a vote would wait for the acknowledgement of the one before.
-            socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
-            tls_context=broker.context,
-            # A pinned certificate is compared whole, whatever names it bears.
-            tls_insecure=None if broker.context is None else not broker.context.check_hostname,
+    def _new_client(self) -> PromptClient:
+        return PromptClient(
+            self.broker,
+            self._identifier,
+            self._receive,
+            self.wake,
+            largest=MAX_MESSAGE_BYTES,
+            keep_alive_s=KEEP_ALIVE_S,
+            answer_s=ANSWER_S,
         )
-        client.pending_calls_threshold = BURST
-        return client
-
-
-def _handing_to(receive: Callable[[aiomqtt.Message], None]) -> type["asyncio.Queue[aiomqtt.Message]"]:
-    """Return a queue that keeps nothing: what is put into it is handed on. A task for each message, which
-    iterating over them takes, would cost more than all else that is done with a message."""
-
-    class Handing(asyncio.Queue[aiomqtt.Message]):
-        def put_nowait(self, item: aiomqtt.Message) -> None:
-            receive(item)
-
-    return Handing
-
-
-async def _until_lost(client: aiomqtt.Client) -> None:
-    """Wait for the end of the connection, which is an exception: no message comes this way."""
-    async for _ in client.messages:
-        pass
-
-
-async def _leave(client: aiomqtt.Client) -> None:
-    try:
-        await client.__aexit__(None, None, None)
-    except aiomqtt.MqttError:
-        client._client.disconnect()
 
 
 async def _finished(work: "Awaitable[Any]") -> None:

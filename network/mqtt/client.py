@@ -1,0 +1,147 @@
+"""aiomqtt's client, made prompt: what is published is written in the same loop turn, what comes is handed on
+at once.
+
+What lives here: all that has to be known of aiomqtt 2.5 and paho-mqtt 2. What must not be known here: when to
+connect again, what messages are for.
+
+Why it is derived from, with the underscored hooks that this needs: for each message aiomqtt makes a task and
+a timer in either direction, and registers the socket with the event loop and takes it off again. Measured for
+messages of 300 bytes, one process sending to itself by way of a broker: 335 us of CPU for a message as it
+comes, 230 us like this; and a replica handles some fifteen for one transaction. Traps that are seen to here:
+
+- it connects in a thread, and a caller that is cancelled does not stop the thread;
+- the socket of a connection that was never accepted is left open;
+- an exception from a message handler ends the connection, as if the broker had;
+- Nagle's algorithm is left on, and delays every second message by the 40 ms of a delayed acknowledgement.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import aiomqtt
+import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from network.mqtt.broker import Broker
+
+Receive = Callable[[str, bytes], None]
+"""Takes the topic and payload of a message. Must not raise."""
+
+
+class PromptClient(aiomqtt.Client):
+    """One connection to `broker`; made in the event loop that it is used in, and used once.
+
+    `writable_again` is called when what was handed over has been written, after `writable` was false.
+    `largest`: bytes that a message may have, asked of the broker.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        identifier: str,
+        receive: Receive,
+        writable_again: Callable[[], None],
+        *,
+        largest: int,
+        keep_alive_s: int,
+        answer_s: float,
+    ) -> None:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
+        properties.MaximumPacketSize = largest
+        properties.SessionExpiryInterval = 0
+        super().__init__(
+            broker.address.host,
+            broker.address.port,
+            username=broker.user,
+            password=broker.password.text,
+            identifier=identifier,
+            queue_type=_handing_to(receive),
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=True,
+            timeout=answer_s,
+            keepalive=keep_alive_s,
+            properties=properties,
+            socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
+            tls_context=broker.context,
+            # A pinned certificate is compared whole, whatever names it bears.
+            tls_insecure=None if broker.context is None else not broker.context.check_hostname,
+        )
+        self.writable = True
+        """Whether all that was handed over has been written."""
+        self._writable_again = writable_again
+        self._publishing = False
+        # Nobody waits for a message of QoS 0 to have been written: what is called for each would be for
+        # nothing.
+        self._client.on_publish = None
+
+    async def enter(self) -> None:
+        """Connect and log in. Raises `aiomqtt.MqttError`."""
+        try:
+            await self.__aenter__()
+        except aiomqtt.MqttError:
+            self._client.disconnect()
+            raise
+
+    async def leave(self) -> None:
+        """Disconnect; never raises."""
+        try:
+            await self.__aexit__(None, None, None)
+        except aiomqtt.MqttError:
+            self._client.disconnect()
+
+    async def lost(self) -> None:
+        """Wait for the end of the connection, which is an `aiomqtt.MqttError`: no message comes this way."""
+        async for _ in self.messages:
+            pass
+
+    def publish_now(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Write messages, each a topic and a payload, at QoS 0, as far as the broker takes them now.
+
+        What is left is written as soon as it does. A connection that is lost takes everything, and nobody
+        gets it.
+        """
+        self._publishing = True
+        try:
+            for topic, payload in messages:
+                self._client.publish(topic, payload)
+        finally:
+            self._publishing = False
+        self._client.loop_write()
+        connection = self._client.socket()
+        if connection is not None and self._client.want_write():
+            self.writable = False
+            self._loop.add_writer(connection.fileno(), self._client.loop_write)
+
+    # What paho calls.
+
+    def _on_socket_register_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
+        """There is something to write: what is being published, as soon as all of it has been handed over."""
+        if not self._connected.done():
+            # From the thread that connects.
+            super()._on_socket_register_write(client, userdata, sock)
+        elif not self._publishing:
+            # At once, not in a later turn of the loop: by then all might have been written, and a writer that
+            # has nothing to write would be called for ever.
+            self._loop.add_writer(sock.fileno(), client.loop_write)
+
+    def _on_socket_unregister_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
+        """All has been written."""
+        super()._on_socket_unregister_write(client, userdata, sock)
+        if not self.writable:
+            self.writable = True
+            self._writable_again()
+
+
+def _handing_to(receive: Receive) -> type["asyncio.Queue[aiomqtt.Message]"]:
+    """Return a queue that keeps nothing: what is put into it is handed on."""
+
+    class Handing(asyncio.Queue[aiomqtt.Message]):
+        def put_nowait(self, item: aiomqtt.Message) -> None:
+            payload = item.payload
+            if isinstance(payload, bytes):
+                receive(item.topic.value, payload)
+
+    return Handing
