@@ -17,6 +17,7 @@ from random import Random
 from typing import Any, Final
 
 import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.reasoncodes import ReasonCode
 
 from network.backoff import Backoff
@@ -42,7 +43,8 @@ BURST: Final = 32
 """Messages handed over at once: what one loop turn of a replica makes, some times over. More wait until these
 are written, where they can still be joined by others or dropped for newer ones."""
 
-_ERROR_NUMBER: Final = re.compile(
+_UNTRUSTED: Final = "certificate verify failed"
+_NUMBERS: Final = re.compile(
     r"^\[Errno [-0-9]+\] |^\[SSL: [A-Z0-9_]+\] | \(_ssl\.c:[0-9]+\)$|^\[code:[0-9]+\] "
 )
 
@@ -107,7 +109,7 @@ class BrokerConnection:
             try:
                 reason = await self._once()
             except (aiomqtt.MqttError, OSError) as error:
-                self.cause = _said(error)
+                self.cause = _said(error, self.broker)
                 reason = "broker_lost" if self.up else "broker_unreachable"
             finally:
                 self._went_down()
@@ -189,9 +191,11 @@ async def _finished(work: "Awaitable[Any]") -> None:
         raise
 
 
-def _said(error: Exception) -> str:
+def _said(error: Exception, broker: Broker) -> str:
     """Return what went wrong in words, without the numbers of libraries."""
-    cause = error.__cause__ or error
-    text = _ERROR_NUMBER.sub("", str(cause))
-    text = _ERROR_NUMBER.sub("", text)
-    return text or type(error).__name__
+    text = _NUMBERS.sub("", str(error.__cause__ or error)) or type(error).__name__
+    if isinstance(error, MqttConnectError):
+        return f"it refuses the account {broker.user!r}: {text}"
+    if text.startswith(_UNTRUSTED):
+        return f"its certificate is not the one expected{text.removeprefix(_UNTRUSTED)}"
+    return text

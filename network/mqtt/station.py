@@ -98,12 +98,13 @@ class MqttStation:
         """Part with a client."""
         self._listener.disconnect(connection)
 
-    async def close(self) -> None:
-        """Say goodbye to everyone and leave; within seconds."""
+    async def close(self, *, silently: bool = False) -> None:
+        """Say goodbye to everyone, unless `silently`, as in a crash, and leave; within seconds."""
         if self._timer is not None:
             self._timer.cancel()
-        self._mesh.leave()
-        self._listener.leave()
+        if not silently:
+            self._mesh.leave()
+            self._listener.leave()
         await self._post.close()
 
     def _take(self, broker: int, topic: str, message: bytes) -> None:
