@@ -91,9 +91,12 @@ class Running:
 
 
 @contextmanager
-def running(directory: Path, replicas: int = 4, application: str = "kv") -> Iterator[Running]:
-    """A network that runs until the block ends."""
-    plan = NetworkPlan(local_hosts(replicas), application=application, development=replicas == 1)
+def running(
+    directory: Path, replicas: int = 4, application: str = "kv", plan: NetworkPlan | None = None
+) -> Iterator[Running]:
+    """A network that runs until the block ends: of so many replicas, or as planned."""
+    if plan is None:
+        plan = NetworkPlan(local_hosts(replicas), application=application, development=replicas == 1)
     make_network(directory, plan)
     network = LocalNetwork(directory)
     try:
