@@ -1,4 +1,4 @@
-"""Whole networks whose members meet at a real broker: as a user makes and runs them, and when the broker fails."""
+"""Whole networks whose members meet at a real broker: as users make and run them, and when it fails."""
 
 import signal
 import time
@@ -80,14 +80,12 @@ def test_a_client_hears_that_nobody_can_be_reached_within_its_time_and_goes_on_w
         broker.kill()
         began = time.monotonic()
         with pytest.raises(Unreachable) as caught:
-            while True:
-                client.get("a", timeout=3)
+            client.get("a", timeout=3)
         assert time.monotonic() - began < PATIENCE
         assert "broker 127.0.0.1" in str(caught.value)
         broker.start()
-        receipt = client.submit(
-            {"op": "put", "key": "a", "value": "2"}, idempotency_key="after", timeout=PATIENCE
-        )
+        put = {"op": "put", "key": "a", "value": "2"}
+        receipt = client.submit(put, idempotency_key="after", timeout=PATIENCE)
         assert client.get("a", min_height=receipt.height).value == "2"
 
 
