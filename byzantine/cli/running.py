@@ -26,7 +26,7 @@ FILES = ".toml"
 @click.option("--group", "groups", multiple=True, help="All of one group (may be given several times).")
 @click.option(
     "--runner",
-    type=click.Choice(["simulated", "processes"]),
+    type=click.Choice(["simulated", "processes", "mqtt"]),
     default="simulated",
     show_default=True,
     help="In the simulator, or on real replica processes over TCP and TLS.",
@@ -70,8 +70,10 @@ def run(
 ) -> int:
     """Stage attacks and judge what comes of each: whether it happened, whether the network stayed safe, how
     soon it recovered, and who is blamed."""
-    if keep is not None and runner != "processes":
-        fail(Exit.USAGE, "--keep: only runs on processes leave something: give --runner processes too")
+    if keep is not None and runner == "simulated":
+        fail(
+            Exit.USAGE, "--keep: only runs on processes leave something: give --runner processes or mqtt too"
+        )
     files = load_files(names)
     if files and sizes:
         fail(Exit.USAGE, f"-n: {files[0][1]} says itself how many replicas it has")
@@ -112,13 +114,13 @@ def _by_key(scenarios: Sequence[Scenario]) -> dict[tuple[str, int, int], Scenari
 def _run(
     scenarios: Sequence[Scenario], runner: str, processes: int | None, keep: Path | None
 ) -> Iterator[Result]:
-    if runner == "processes":
+    if runner != "simulated":
         from byzantine.runners.processes import kept_in, run_on_processes
 
         end_like_interrupt()
         # One at a time: a network of its own for each fills a small machine.
         for scenario in scenarios:
-            yield run_on_processes(scenario, kept_in(keep, scenario), keep=keep is not None)
+            yield run_on_processes(scenario, kept_in(keep, scenario), keep is not None, runner=runner)
         return
     from byzantine.campaign.parallel import run_all
     from byzantine.campaign.runs import judged, lost

@@ -23,6 +23,7 @@ from network.tally import Report as Tell
 from tetrarch.node.effects import ConnectionId
 from tetrarch.node.settings import NodeSettings
 from tetrarch.node.sockets import Handler, Network, OpenNetwork
+from tetrarch.node.transports import open_network as open_transports
 
 
 class ProcessSurroundings:
@@ -192,9 +193,10 @@ class LyingNetwork:
 
 
 def lying_network(hand: Hand, surroundings: ProcessSurroundings) -> OpenNetwork:
-    """Return what opens TCP and TLS with the hand on it."""
+    """Return what opens a replica's network with the hand on it."""
 
     def open_network(settings: NodeSettings, handler: Handler, report: Tell) -> Network:
-        return LyingNetwork(open_network(settings, _Listening(handler, hand), report), hand, surroundings)
+        network = open_transports(settings, _Listening(handler, hand), report)
+        return LyingNetwork(network, hand, surroundings)
 
     return open_network

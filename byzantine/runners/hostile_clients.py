@@ -1,4 +1,5 @@
-"""Hostile clients of a real network: the behaviours of `byzantine.liars.clients`, over TCP and TLS.
+"""Hostile clients of a real network: the behaviours of `byzantine.liars.clients`, over TCP and TLS or by way
+of a broker.
 
 What lives here: what a client's behaviour is given (`byzantine.liars.client.Connections`), and one connection
 to each member, made anew whenever it ends. What must not be known here: what is sent over them.
@@ -27,7 +28,9 @@ from crypto.tls import client_context_anonymous
 from ledger.genesis import Genesis
 from ledger.transaction import transaction_id
 from network.dial import ClientConnection, ClientLimits
+from network.mqtt.dial import MqttClientPost
 from tetrarch.client.config import ClientConfig
+from tetrarch.client.transport import Connection
 from tetrarch.decoding import FrameDecoder
 from tetrarch.wire import FROM_CLIENTS, MAX_CLIENT_FRAME_BYTES
 
@@ -39,6 +42,8 @@ PAUSE_SECONDS = 0.05
 
 CLOSING_SECONDS = 5.0
 """How long a replica may take to end a connection for what came over it, before the client goes on."""
+
+Dial = Callable[[MemberId], Awaitable[Connection]]
 
 _frames = FrameDecoder(FROM_CLIENTS, MAX_CLIENT_FRAME_BYTES)
 
@@ -62,14 +67,8 @@ class RealHostileClient:
         self._clock, self._deeds, self._sent = clock, deeds, sent
         self._keys = RealSignatures()
         self._endpoints = config.endpoints
-        context = client_context_anonymous([each.certificate for each in config.endpoints.values()])
-        self._context = context
         self._unread: list[UnreadConnection] = []
-
-        async def dial(member: MemberId) -> ClientConnection:
-            shown = self.genesis.members[member].tls_fingerprint
-            address = config.endpoints[member].address
-            return await ClientConnection.connect(address, context, shown, _deaf, limits=LIMITS)
+        dial = _over_tcp(config) if config.endpoints else _by_brokers(config)
 
         members = range(len(self.genesis.members))
         self._lines = [Line(MemberId(member), dial) for member in members]
@@ -116,7 +115,8 @@ class RealHostileClient:
         """Open another connection to a member, and leave it at a stage."""
         self._unread = [each for each in self._unread if not each.gone]
         address = self._endpoints[MemberId(member)].address
-        connection = UnreadConnection(address, self._context, stage, data, reached)
+        context = client_context_anonymous([each.certificate for each in self._endpoints.values()])
+        connection = UnreadConnection(address, context, stage, data, reached)
         self._unread.append(connection)
         return connection
 
@@ -129,11 +129,34 @@ class RealHostileClient:
         self._deeds.note(hostile_client(self.number), behaviour)
 
 
+def _over_tcp(config: ClientConfig) -> Dial:
+    """How members are dialled that have an address."""
+    context = client_context_anonymous([each.certificate for each in config.endpoints.values()])
+
+    async def dial(member: MemberId) -> Connection:
+        shown = config.trust.genesis.members[member].tls_fingerprint
+        address = config.endpoints[member].address
+        return await ClientConnection.connect(address, context, shown, _deaf, limits=LIMITS)
+
+    return dial
+
+
+def _by_brokers(config: ClientConfig) -> Dial:
+    """How members are dialled that meet clients at a broker."""
+    post = MqttClientPost(config.trust.chain_id, config.brokers[0].user, config.brokers)
+
+    async def dial(member: MemberId) -> Connection:
+        key = config.trust.genesis.members[member].public_key
+        return await post.connect(member, key, _deaf, LIMITS)
+
+    return dial
+
+
 class Line:
     """What goes to one member, in order, over one connection after another. What makes no sense is the last
     thing on its connection."""
 
-    def __init__(self, member: MemberId, dial: Callable[[MemberId], Awaitable[ClientConnection]]) -> None:
+    def __init__(self, member: MemberId, dial: Dial) -> None:
         self._member, self._dial = member, dial
         self._waiting: deque[bytes] = deque()
         self._more = asyncio.Event()
@@ -169,7 +192,7 @@ class Line:
             finally:
                 connection.close()
 
-    async def _use(self, connection: ClientConnection) -> None:
+    async def _use(self, connection: Connection) -> None:
         """Send what there is, until the connection has ended."""
         closed = asyncio.ensure_future(connection.wait_closed())
         try:
@@ -183,7 +206,7 @@ class Line:
         finally:
             closed.cancel()
 
-    def _send_all(self, connection: ClientConnection) -> bool:
+    def _send_all(self, connection: Connection) -> bool:
         """Send all that waits, in one turn of the event loop, so that it leaves in one piece: a replica that
         gets frames one by one may well answer each before the next one comes, and never has too many of them.
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from byzantine.culprits import Deeds
-from byzantine.liars.adversary import ADVERSARIES, Adversary, Carried, make_adversary, through
+from byzantine.liars.adversary import ADVERSARIES, Adversary, Carried, make_adversary
+from byzantine.liars.adversary import through as changed_by
+from byzantine.runners.broker_proxy import BrokerProxy, Premises
 from byzantine.runners.clock import RunClock
 from byzantine.runners.hostile_clients import RealHostileClient
 from byzantine.runners.hostile_network import Lookout, RealWires
@@ -30,16 +32,25 @@ class Outsiders:
     """Those of one run, and the links of its members."""
 
     def __init__(
-        self, scenario: Scenario, genesis: Genesis, replicas: Sequence[Path], links: Links, clock: RunClock
+        self,
+        scenario: Scenario,
+        genesis: Genesis,
+        replicas: Sequence[Path],
+        links: Links,
+        clock: RunClock,
+        premises: Premises | None = None,
     ) -> None:
         """`replicas`: the members' directories, then those of twins. `links`: how they are before the run
-        begins. Raises `ConfigurationError`."""
+        begins. `premises`: of the broker by which members speak, if they do. Raises `ConfigurationError`."""
         self._scenario, self._genesis, self._clock = scenario, genesis, clock
         settings = [load_node(replica) for replica in replicas]
         self._signers = {int(each.member): each.signer for each in settings}
         peers = [each.peer_listen for each in settings if each.peer_listen is not None]
         self.links: MemberLinks
-        if acts_on_frames(scenario):
+        if premises is not None:
+            through = self._through if acts_on_frames(scenario) else None
+            self.links = BrokerProxy(premises, genesis.chain_id, links, scenario.seed, clock, through)
+        elif acts_on_frames(scenario):
             tls = [
                 TlsIdentity(each.certificate, each.private_key, each.peer_certificates) for each in settings
             ]
@@ -94,4 +105,4 @@ class Outsiders:
             await self._lookout.close()
 
     def _through(self, source: int, to: int, frame: bytes) -> Iterable[Carried]:
-        return through(self._adversaries, source, to, frame)
+        return changed_by(self._adversaries, source, to, frame)

@@ -16,6 +16,7 @@ from random import Random
 from byzantine import scenario as plan
 from byzantine.liars.catalogue import colluders
 from byzantine.liars.twins import runs_twice
+from byzantine.runners.broker_proxy import step_aside
 from byzantine.runners.clients import RealClient, Told
 from byzantine.runners.clock import RunClock
 from byzantine.runners.links import between
@@ -25,11 +26,12 @@ from byzantine.runners.outsiders import Outsiders
 from byzantine.workload import Workload
 from crypto.roster import MemberId
 from ledger.genesis import Genesis
+from network.address import Address
 from tetrarch.client.config import ClientConfig
 from tetrarch.client.states import ReplicaStatus
 from tetrarch.layout import CLIENT_FILE
 from tetrarch.local_network import UP_SECONDS
-from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
+from tetrarch.network_setup import NetworkPlan, local_places, make_network
 from tetrarch.processes import LocalNetwork
 from tetrarch.survey import ask, survey
 from tetrarch.wire import StatusReply
@@ -66,10 +68,14 @@ class Lost(RuntimeError):
 class Play:
     """One run. `run` it, then look at what it saw."""
 
-    def __init__(self, scenario: plan.Scenario, directory: Path, slowdown: float) -> None:
-        """`directory`: the network is made there. Raises `SetupError`."""
+    def __init__(
+        self, scenario: plan.Scenario, directory: Path, slowdown: float, transport: str = "tcp"
+    ) -> None:
+        """`directory`: the network is made there. `transport`: "tcp", or "mqtt". Raises `SetupError`."""
         self.scenario, self.slowdown = scenario, slowdown
-        hosts = local_hosts(scenario.replicas + scenario.twins)
+        at_broker = transport == "mqtt"
+        places = local_places(scenario.replicas + scenario.twins, transport, brokers=2)
+        hosts = places.replicas
         self.genesis: Genesis = make_network(
             directory,
             NetworkPlan(
@@ -78,6 +84,7 @@ class Play:
                 testing=True,
                 checkpoint_interval=scenario.checkpoint_interval,
                 largest_batch=scenario.largest_batch,
+                brokers=places.brokers[:1],
             ),
         )
         self.network = LocalNetwork(directory)
@@ -96,7 +103,11 @@ class Play:
         self.members = self._make_members()
         self._clock = RunClock(slowdown)
         replicas = [member.process.directory for member in self.members.everybody]
-        self.outsiders = Outsiders(scenario, self.genesis, replicas, CLEAN, self._clock)
+        premises = None
+        if at_broker:
+            seen, real = (Address(place.host, place.port) for place in places.brokers)
+            premises = step_aside(self.network.brokers[0].directory, seen, real)
+        self.outsiders = Outsiders(scenario, self.genesis, replicas, CLEAN, self._clock, premises)
         self.links = self.outsiders.links
 
     def _make_members(self) -> Members:
@@ -132,6 +143,8 @@ class Play:
         self._dialer = config.dialer()
         watch: asyncio.Task[None] | None = None
         try:
+            for broker in self.network.brokers:
+                broker.start()
             await self.links.start()
             for place, member in enumerate(self.members.everybody):
                 configure(member, self.scenario, self._hosts, self.links.ports, place, self.slowdown)

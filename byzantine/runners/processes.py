@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from msgspec import structs
+
 from byzantine import scenario as plan
 from byzantine.culprits import liar
 from byzantine.known import require_known
@@ -45,39 +47,56 @@ from tetrarch.signals import end_like_interrupt
 
 PROCESSES = "processes"
 
+AT_BROKER = "mqtt"
+"""The third runner: the same, but members and clients meet at a broker, behind a proxy that can lie."""
+
+TRANSPORTS = {PROCESSES: "tcp", AT_BROKER: "mqtt"}
+
 NET = "net"
 """The network's own directory."""
 
 SLOWDOWN = 2.0
 """How much slower a scenario's time passes: several replicas share a core here, and need what they need."""
 
+UNDECRYPTABLE = "member connection: sealed_undecryptable"
+
+READS_FRAMES = frozenset({"lose-new-views", "replay-foreign-chain", "replay-foreign-epoch"})
+"""Hostile networks that must understand what passes through them."""
+
+LEAVES_CONNECTIONS = frozenset({"slow-reader", "half-open"})
+
 TELLS_PEAKS = peak_bytes(os.getpid()) is not None
 """Whether this system tells the most memory that another process has had."""
 
 
 def run_on_processes(
-    scenario: Scenario, directory: Path | None = None, keep: bool = False, slowdown: float = SLOWDOWN
+    scenario: Scenario,
+    directory: Path | None = None,
+    keep: bool = False,
+    slowdown: float = SLOWDOWN,
+    runner: str = PROCESSES,
 ) -> Result:
     """Run a scenario to its end in a throw-away network, and judge it.
 
     `directory`: where the network is made, in a directory `net` (by default a temporary one); with `keep` it
-    is left there. Blocks; ends all its processes however it ends itself. Raises `Contradiction`.
+    is left there. `runner`: `PROCESSES`, or `AT_BROKER` for members that speak by way of a broker. Blocks;
+    ends all its processes however it ends itself. Raises `Contradiction`.
     """
     require_consistent(scenario)
     require_work(scenario)
     require_known(scenario)
-    impossible = unplayable(scenario)
+    impossible = unplayable(scenario, runner)
     if impossible:
-        return unfinished(scenario, PROCESSES, impossible[0])
+        return unfinished(scenario, runner, impossible[0])
     began = time.perf_counter()
     if directory is not None and (directory / NET).exists():
-        return unfinished(scenario, PROCESSES, f"{directory / NET} exists already, and is left as it is")
+        return unfinished(scenario, runner, f"{directory / NET} exists already, and is left as it is")
     home = directory or Path(tempfile.mkdtemp(prefix="tetrarch-attack-"))
     try:
-        return _judged(scenario, home / NET, slowdown, began)
+        return _judged(scenario, home / NET, slowdown, began, runner)
     except (Lost, SetupError, ConfigurationError, OSError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        return unfinished(scenario, PROCESSES, why, time.perf_counter() - began)
+        return unfinished(scenario, runner, why, time.perf_counter() - began)
     finally:
         if not keep:
             shutil.rmtree(home if directory is None else home / NET, ignore_errors=True)
@@ -89,15 +108,48 @@ def kept_in(directory: Path | None, scenario: Scenario) -> Path | None:
     return None if directory is None else directory / name
 
 
-def unplayable(scenario: Scenario) -> list[str]:
-    """Return what of a scenario cannot be done to processes, a line for each."""
+def as_sealed(scenario: Scenario) -> Scenario:
+    """Return a scenario as it is judged where members' messages are sealed: what a network changes is not
+    even opened, and so nobody gets to look at signatures."""
+    expect = scenario.expect
+    if not acts_on_frames(scenario) or not expect.refused:
+        return scenario
+    return structs.replace(scenario, expect=structs.replace(expect, refused=(UNDECRYPTABLE,)))
+
+
+def _needs_tcp(scenario: Scenario) -> list[str]:
+    """Return what of a scenario cannot be done where members and clients meet at a broker, a line for
+    each."""
     found = []
-    if scenario.twins and acts_on_frames(scenario):
+    if scenario.twins:
+        found.append(
+            "a member that runs twice would have one account at the broker, which keeps one connection"
+        )
+    for lie in scenario.hostile_network:
+        if lie.behaviour in READS_FRAMES:
+            found.append(f"{lie.behaviour}: what members say is sealed, and a broker cannot read it")
+    for lie in scenario.hostile_clients:
+        if lie.behaviour in LEAVES_CONNECTIONS:
+            found.append(
+                f"{lie.behaviour}: clients have no connection to a replica that they could leave open"
+            )
+    return found
+
+
+def unplayable(scenario: Scenario, runner: str = PROCESSES) -> list[str]:
+    """Return what of a scenario cannot be done to processes, a line for each."""
+    found = _needs_tcp(scenario) if runner == AT_BROKER else []
+    if runner == PROCESSES and scenario.twins and acts_on_frames(scenario):
         found.append("this runner runs no member twice where its network acts on frames")
     for step in (scenario.links, *scenario.steps):
         if isinstance(step, plan.Clock):
             found.append("this runner cannot move a process's clock")
-        elif isinstance(step, plan.Links) and acts_on_frames(scenario) and _breaks(step):
+        elif (
+            runner == PROCESSES
+            and isinstance(step, plan.Links)
+            and acts_on_frames(scenario)
+            and _breaks(step)
+        ):
             found.append("this runner breaks no streams where its network acts on frames")
         elif isinstance(step, plan.Disk) and step.what == "full" and not CAN_FILL_DISKS:
             found.append("this runner cannot fill a disk on this system")
@@ -108,8 +160,10 @@ def _breaks(links: plan.Links) -> bool:
     return bool(links.loss or links.repeat or links.reorder)
 
 
-def _judged(scenario: Scenario, directory: Path, slowdown: float, began: float) -> Result:
-    play = Play(scenario, directory, slowdown)
+def _judged(scenario: Scenario, directory: Path, slowdown: float, began: float, runner: str) -> Result:
+    if runner == AT_BROKER:
+        scenario = as_sealed(scenario)
+    play = Play(scenario, directory, slowdown, TRANSPORTS[runner])
     try:
         with _stoppable():
             run(play.run())
@@ -118,7 +172,7 @@ def _judged(scenario: Scenario, directory: Path, slowdown: float, began: float) 
     with ExitStack() as opened:
         seen = observe(play, opened)
         findings = judge(seen)
-        return result_of(seen, findings, PROCESSES, time.perf_counter() - began)
+        return result_of(seen, findings, runner, time.perf_counter() - began)
 
 
 @contextmanager

@@ -79,6 +79,11 @@ class Topics:
             return match[2]
         return None
 
+    def pair_of(self, topic: str) -> tuple[MemberId, MemberId] | None:
+        """Return which member writes to which on `topic`, or `None` where the topic is no such one."""
+        match = self._from_member.fullmatch(topic)
+        return None if match is None else (MemberId(int(match[2])), MemberId(int(match[1])))
+
     def answering(self, topic: str) -> tuple[str, MemberId] | None:
         """Return to which client (its name) which member wrote on `topic`, or `None` where the topic is no
         such one."""
