@@ -150,7 +150,8 @@ class MqttMesh:
         dropped = queue.limit(limits.absent_bytes, limits.absent_frames)
         if dropped:
             self._tally.count("dropped_oldest", dropped)
-        if not peer.conversation.left:
+        if not peer.conversation.left and any(self._post.up):
+            # Where no broker can be used, that has been said already, once for all.
             self._tally.note("silent", member=peer.member, why="it is not heard by way of any broker")
         self._handler.peer_down(peer.member)
 

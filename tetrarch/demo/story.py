@@ -156,9 +156,15 @@ async def submit(story: Story, network: LocalNetwork, client: AsyncClient) -> No
             if len(story.outcomes) >= kill_at and killing is None:
                 killing = asyncio.ensure_future(_kill_primary(story, network, began))
 
-        await story.narrator.follow(
-            submit_journal(client, story.journal, OUTCOME_SECONDS), story.journal, also
-        )
+        async def outcomes() -> AsyncIterator[LineOutcome]:
+            async for line in submit_journal(client, story.journal, OUTCOME_SECONDS):
+                yield line
+                # On a busy machine the whole journal could be through before the primary is found: no more
+                # is submitted until it is killed.
+                if killing is not None and not killing.done():
+                    await killing
+
+        await story.narrator.follow(outcomes(), story.journal, also)
         story.seconds = time.monotonic() - began
         if killing is None:
             raise StepFailed("the journal is too short for a kill in the middle")
