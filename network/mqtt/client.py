@@ -13,6 +13,8 @@ comes, 230 us like this; and a replica handles some fifteen for one transaction.
 - the socket of a connection that was never accepted is left open, and that of a failed handshake in the
   frames of the exception, which are part of a cycle;
 - an exception from a message handler ends the connection, as if the broker had;
+- a packet of any length that a broker announces is kept, and messages at QoS 2 until the broker releases them;
+- from a packet that cannot be decoded an exception comes, and that same packet is decoded again and again;
 - a broker that hangs up before it has accepted a connection is waited for all the same;
 - Nagle's algorithm is left on, and delays every second message by the 40 ms of a delayed acknowledgement.
 """
@@ -26,6 +28,7 @@ from typing import Any, Final
 
 import aiomqtt
 import paho.mqtt.client as paho
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -36,6 +39,10 @@ _QUIET: Final = logging.getLogger("tetrarch.network.mqtt.paho")
 
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
+
+_TYPE: Final = 0xF0
+_QUALITY: Final = 0x06
+"""Of a packet's first byte: what it is, and of a PUBLISH its quality of service (MQTT 5.0, 3.3.1)."""
 
 Receive = Callable[[str, bytes], None]
 """Takes the topic and payload of a message. Must not raise."""
@@ -87,6 +94,10 @@ class PromptClient(aiomqtt.Client):
         # Nobody waits for a message of QoS 0 to have been written: what is called for each would be for
         # nothing.
         self._client.on_publish = None
+        _guard(self._client, largest)
+        # However it ends, somebody has looked why: asyncio takes what nobody looked at for a fault of ours.
+        for ending in (self._connected, self._disconnected):
+            ending.add_done_callback(_looked_at)
 
     async def enter(self) -> None:
         """Connect and log in. Raises `aiomqtt.MqttError`."""
@@ -152,6 +163,34 @@ class PromptClient(aiomqtt.Client):
         if not self.writable:
             self.writable = True
             self._writable_again()
+
+
+def _guard(client: paho.Client, largest: int) -> None:
+    """Let a packet end the connection that is too long, at a quality of service that was never asked for, or
+    cannot be decoded."""
+    receive, handle = client._sock_recv, client._packet_handle
+
+    def receive_bounded(size: int) -> bytes:
+        if size > largest:
+            raise ConnectionAbortedError("it sends a packet that is too long")
+        return receive(size)
+
+    def handle_checked() -> MQTTErrorCode:
+        command = client._in_packet["command"]
+        if command & _TYPE == paho.PUBLISH and command & _QUALITY:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        try:
+            return handle()
+        except Exception:  # noqa: BLE001  # whatever it is, the broker's bytes were its cause
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+
+    setattr(client, "_sock_recv", receive_bounded)  # noqa: B010  # to mypy, methods are not for assigning
+    setattr(client, "_packet_handle", handle_checked)  # noqa: B010
+
+
+def _looked_at(ended: "asyncio.Future[None]") -> None:
+    if not ended.cancelled():
+        ended.exception()
 
 
 def _handing_to(receive: Receive) -> type["asyncio.Queue[aiomqtt.Message]"]:
