@@ -1,21 +1,29 @@
 """One end of a conversation with one other party, over brokers that may do as they like with messages.
 
-What lives here: exchanging keys and doing so again where the other end has lost them, sealing, who is alive,
-and by which broker the other end hears us. Sans-IO: time is an argument (s, monotonic), messages come out of
-`next_message`. What must not be known here: topics, connections, what frames mean.
+What lives here: exchanging keys and doing so again where the other end has lost them, sealing, who is alive.
+Sans-IO: time is an argument (s, monotonic), messages come out of `next_message`. What must not be known here:
+topics, connections, what frames mean.
 
 | first byte | message |
 |---|---|
 | 1 | an offer (`crypto.sealed`) |
 | 2 | an answer |
 | 3 | sealed: a segment of frames, a sign of life, a goodbye (`network.mqtt.segments`) |
-| 4 | "I do not know this session": its id; all zeros, before there was any |
+| 4 | a denial: "I do not have this session" |
 
-Of two members the lower id opens; a client always does. A fourth kind is not authenticated, so all that it
-may bring about is a new exchange, rarely; the session that works goes on until another one works.
+Of two members the lower id opens; a client always does. The rules:
+
+- Nothing counts that is not signed or sealed by the other end: who can only forge can but take time from us,
+  and of that `CHECKS_PER_S` allows little, for each broker apart.
+- The session that works goes on until the other end has proven that it has the keys of another one, or has
+  signed that it does not have this one any more.
+- Offers count upwards. An old one, repeated, is answered only where nothing was heard of the opener for long:
+  an opener whose clock was set back is not shut out for ever.
+- By whether the other end lives, whether it leaves, and by which broker it hears us only the current session
+  says something; and by the latter two only its newest message, or a broker could undo them with older ones.
+- Each session has a reader of its own: what comes late in an old one spoils nothing in the next.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,35 +31,37 @@ from typing import Final
 from crypto.keys import PublicKey, Signer
 from crypto.sealed import (
     MAX_EXCHANGE_BYTES,
-    SESSION_ID_BYTES,
     Ends,
     Offer,
     SealedSession,
     answer_offer,
+    check_denial,
+    deny,
+    offer_number,
     session_id_of,
 )
 from network.errors import MalformedFrame
+from network.mqtt.allowance import Allowance
 from network.mqtt.broker import MAX_BROKERS
-from network.mqtt.segments import Parcel, SegmentReader, SegmentWriter, sign_of_life
+from network.mqtt.segments import Parcel, SegmentReader, SegmentWriter, Slip, sign_of_life
+from network.mqtt.ways import STALE_BEATS, Arrivals, Choice
 from network.queue import FrameQueue
 
 OFFER: Final = b"\x01"
 ANSWER: Final = b"\x02"
 SEALED: Final = b"\x03"
-UNKNOWN: Final = b"\x04"
-
-NO_SESSION: Final = bytes(SESSION_ID_BYTES)
-
-MAX_CONTROL: Final = 8
-"""Messages of an exchange that wait to leave. There are never more than a few; older ones are superfluous."""
+DENIAL: Final = b"\x04"
 
 FIRST_RESEND_S: Final = 0.25
 LONGEST_RESEND_S: Final = 2.0
 """An offer is sent again after so long without an answer; doubled each time."""
 
 EXCHANGE_EVERY_S: Final = 0.5
-"""Not more often than this a new offer is made or answered: whoever repeats old ones costs next to
-nothing."""
+"""Not more often than this a new offer is made, and a session denied to what came by one broker."""
+
+CHECKS_PER_S: Final = 20
+"""Signatures that are checked of what came by one broker in a second, an answer included: half a hundredth of
+a core. An honest opener needs one or two."""
 
 REKEY_S: Final = 3_600.0
 """After so long the opener makes new keys: what was said before can be read by nobody any more."""
@@ -69,57 +79,94 @@ class Rhythm:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Who speaks with whom. `signer` is `None` for a client without a name, `key` is for a member about
-    one."""
+    """Who speaks with whom."""
 
     ends: Ends
     opens: bool
-    signer: Signer | None
-    key: PublicKey | None
+    signer: Signer
+    key: PublicKey
     """Of the other end."""
 
 
+class _Keyed:
+    """A session, and what belongs to it."""
+
+    __slots__ = ("passages", "reader", "session")
+
+    def __init__(self, session: SealedSession, frame_bytes: int, brokers: int) -> None:
+        self.session = session
+        self.reader = SegmentReader(frame_bytes)
+        self.passages = [0] * brokers
+        """How many messages were given to each broker."""
+
+
 class Conversation:
-    """One end. `queue` holds the frames that are to be sent; `brokers`: how many there are."""
+    """One end. `queue` holds the frames that are to be sent; `brokers`: how many there are.
+
+    `epoch`: above that of every earlier conversation of the same two ends by more than the time between them
+    in s; the wall clock in ms serves.
+    """
 
     def __init__(
-        self, party: Party, queue: FrameQueue, frame_bytes: int, brokers: int, rhythm: Rhythm, now: float
+        self,
+        party: Party,
+        queue: FrameQueue,
+        frame_bytes: int,
+        brokers: int,
+        rhythm: Rhythm,
+        epoch: int,
+        now: float,
     ) -> None:
         if not 0 < brokers <= MAX_BROKERS:
             raise ValueError(f"{brokers} brokers: there can be 1 to {MAX_BROKERS}")
         self.queue = queue
-        self.reader = SegmentReader(frame_bytes)
         self.alive = False
         """Whether the other end has been heard lately, under keys that both have."""
         self.left = False
         """Whether it said goodbye."""
         self.outdated = False
-        """Whether it said, before anything else proved the contrary, that it does not know our session."""
+        """Whether it has signed that it does not have our session, and was not heard since."""
         self._party = party
         self._rhythm = rhythm
+        self._frame_bytes = frame_bytes
         self._writer = SegmentWriter(queue)
-        self._current: SealedSession | None = None
-        self._next: SealedSession | None = None
+        self._current: _Keyed | None = None
+        self._next: _Keyed | None = None
         """Answered, but nothing sealed with it has come yet."""
-        self._previous: SealedSession | None = None
+        self._previous: _Keyed | None = None
         self._offer: Offer | None = None
+        self._number = epoch
         self._answered: tuple[bytes, bytes] | None = None
         """The last offer, and its answer."""
-        self._control: deque[tuple[int | None, bytes]] = deque(maxlen=MAX_CONTROL)
-        """By which broker (`None`: all that there are), and what."""
+        self._answered_number = -1
+        self._answered_at = now
+        self._control: list[dict[bytes, bytes]] = [{} for _ in range(brokers)]
+        """For each broker, messages of an exchange that wait to leave, by kind: the last one supersedes."""
         self._resend_at = now
         self._resend_after = FIRST_RESEND_S
         self._exchanged_at = now - EXCHANGE_EVERY_S
-        self._complained_at = now - EXCHANGE_EVERY_S
+        self._denied_at = [now - EXCHANGE_EVERY_S] * brokers
+        self._checks = [Allowance(CHECKS_PER_S, now) for _ in range(brokers)]
         self._keyed_at = now
         self._heard_at = now
-        self._came = [now - rhythm.silent_s] * brokers
-        """When the last genuine message came by each broker."""
-        self._hears: int | None = None
-        """By which brokers the other end hears us, as it last said."""
+        self._arrivals = Arrivals(brokers, rhythm.beat_s, now)
+        self._choice = Choice(STALE_BEATS * rhythm.beat_s, now)
+        self._serving = 0
+        """By which brokers the other end hears us well, as it last said."""
         self._sent_at = [now - rhythm.beat_s] * brokers
         self._leaving = False
         self._said_goodbye = False
+
+    @property
+    def buffered(self) -> int:
+        """Bytes kept of frames that are not complete."""
+        return sum(keyed.reader.buffered for keyed in (self._current, self._previous) if keyed is not None)
+
+    def forget(self) -> None:
+        """Drop what is kept of unfinished frames."""
+        for keyed in (self._current, self._previous):
+            if keyed is not None:
+                keyed.reader.forget()
 
     # In.
 
@@ -136,81 +183,109 @@ class Conversation:
         if kind == OFFER and not self._party.opens:
             self._on_offer(broker, body, now)
         elif kind == ANSWER and self._party.opens:
-            self._on_answer(body, now)
-        elif kind == UNKNOWN and self._party.opens:
-            self._on_unknown(body, now)
+            self._on_answer(broker, body, now)
+        elif kind == DENIAL and self._party.opens:
+            self._on_denial(broker, body, now)
         else:
             raise MalformedFrame("message_of_no_kind")
         return []
 
     def _on_sealed(self, broker: int, body: bytes, now: float) -> list[bytes]:
-        session = self._session(session_id_of(body))
-        if session is None:
-            self._complain(broker, body[:SESSION_ID_BYTES], now)
+        session_id = session_id_of(body)
+        keyed = self._keyed(session_id)
+        if keyed is None:
+            self._deny(broker, session_id, now)
             raise MalformedFrame("sealed_for_no_session")
-        plaintext = session.open(body)
-        if session is self._next:
-            self._adopt(session, now)
-        parcel = self.reader.read(plaintext)
-        self._heard(broker, parcel, now)
+        counter, plaintext = keyed.session.open(body)
+        if keyed is self._next:
+            self._adopt(keyed, now)
+        parcel = keyed.reader.read(plaintext)
+        if keyed is self._current:
+            self._heard(broker, parcel, counter, keyed.session.highest, now)
         return parcel.frames
 
-    def _heard(self, broker: int, parcel: Parcel, now: float) -> None:
-        self._heard_at = self._came[broker] = now
-        self._hears = parcel.heard
-        self.alive = not parcel.goodbye
-        self.left = parcel.goodbye
+    def _heard(self, broker: int, parcel: Parcel, counter: int, highest: int, now: float) -> None:
+        self._heard_at = now
+        slip = parcel.slip
+        if slip.broker == broker and self._arrivals.note(broker, slip.passage, counter, highest, now):
+            # Told at once, or what is lost meanwhile is a beat's worth more.
+            self._beat_now(now)
+        if counter == highest:
+            self._serving = slip.heard
+            self.left = parcel.goodbye
+        self.alive = not self.left
         self.outdated = False
 
     def _on_offer(self, broker: int, offer: bytes, now: float) -> None:
         if self._answered is not None and self._answered[0] == offer:
-            self._control.append((broker, ANSWER + self._answered[1]))
+            self._control[broker][ANSWER] = self._answered[1]
             return
-        if now - self._exchanged_at < EXCHANGE_EVERY_S:
-            raise MalformedFrame("offer_too_soon")
-        if self._party.signer is None:
-            raise MalformedFrame("message_of_no_kind")
-        self._exchanged_at = now
-        answer, session = answer_offer(self._party.ends, offer, self._party.key, self._party.signer)
-        self._next = session
+        number = offer_number(offer)
+        if number <= self._answered_number and (
+            self.alive or now - self._answered_at < self._rhythm.silent_s
+        ):
+            raise MalformedFrame("offer_is_old")
+        self._check(broker, now)
+        party = self._party
+        answer, session = answer_offer(party.ends, offer, party.key, party.signer)
+        self._next = self._with(session)
         self._answered = offer, answer
-        self._control.append((broker, ANSWER + answer))
+        self._answered_number = number
+        self._answered_at = now
+        self._control[broker][ANSWER] = answer
 
-    def _on_answer(self, answer: bytes, now: float) -> None:
-        if self._offer is None or self._party.key is None:
+    def _on_answer(self, broker: int, answer: bytes, now: float) -> None:
+        if self._offer is None:
             raise MalformedFrame("answer_to_nothing")
+        self._check(broker, now)
         session = self._offer.accept(answer, self._party.key)
         self._offer = None
-        self._adopt(session, now)
+        self._exchanged_at = now
+        for control in self._control:
+            control.pop(OFFER, None)
+        self._adopt(self._with(session), now)
 
-    def _on_unknown(self, session_id: bytes, now: float) -> None:
-        if self._offer is not None or now - self._exchanged_at < EXCHANGE_EVERY_S:
-            return
-        current = NO_SESSION if self._current is None else self._current.id
-        if session_id in (current, NO_SESSION):
-            self.outdated = True
-            self._resend_at = now
-            self._make_offer(now)
+    def _on_denial(self, broker: int, denial: bytes, now: float) -> None:
+        if self._current is None:
+            raise MalformedFrame("denial_of_nothing")
+        self._check(broker, now)
+        check_denial(self._party.ends, denial, self._current.session.id, self._party.key)
+        self._current = None
+        self.alive = False
+        self.outdated = True
+        self._exchanged_at = now - EXCHANGE_EVERY_S
+        self._resend_at = now
+        self._make_offer(now)
 
-    def _adopt(self, session: SealedSession, now: float) -> None:
+    def _check(self, broker: int, now: float) -> None:
+        """Raise `MalformedFrame` where too much was to be checked of what came by this broker."""
+        if not self._checks[broker].spend(now):
+            raise MalformedFrame("exchange_paced")
+
+    def _with(self, session: SealedSession) -> _Keyed:
+        return _Keyed(session, self._frame_bytes, len(self._control))
+
+    def _adopt(self, keyed: _Keyed, now: float) -> None:
         """Send with these keys from now on, and at once: only something sealed proves to the other end that
         the exchange is done. What was sent with the keys before may still come."""
-        self._previous, self._current = self._current, session
+        self._previous, self._current = self._current, keyed
         self._next = None
         self._keyed_at = now
-        self._sent_at = [now - self._rhythm.beat_s] * len(self._sent_at)
-        self.reader.forget()
+        self._arrivals.renew(now)
+        # Whoever reads the new session knows nothing of how that frame began.
+        self.queue.forget_rest()
+        self._beat_now(now)
 
-    def _session(self, session_id: bytes) -> SealedSession | None:
-        for session in (self._current, self._next, self._previous):
-            if session is not None and session.id == session_id:
-                return session
+    def _keyed(self, session_id: bytes) -> _Keyed | None:
+        for keyed in (self._current, self._next, self._previous):
+            if keyed is not None and keyed.session.id == session_id:
+                return keyed
         return None
 
-    def _complain(self, broker: int, session_id: bytes, now: float) -> None:
-        if not self._party.opens and now - self._complained_at >= EXCHANGE_EVERY_S:
-            self._complained_at = now
-            self._control.append((broker, UNKNOWN + session_id))
+    def _deny(self, broker: int, session_id: bytes, now: float) -> None:
+        if not self._party.opens and now - self._denied_at[broker] >= EXCHANGE_EVERY_S:
+            self._denied_at[broker] = now
+            self._control[broker][DENIAL] = deny(self._party.ends, session_id, self._party.signer)
 
     # Time.
 
@@ -218,88 +293,73 @@ class Conversation:
         """Notice silence and old keys. To be called some times per beat."""
         if self.alive and now - self._heard_at >= self._rhythm.silent_s:
             self.alive = False
-        if self._party.opens:
-            if self._current is None or now - self._keyed_at >= REKEY_S or not self.alive:
-                self._make_offer(now)
-        elif self._current is None:
-            self._complain_to_all(now)
+        if now - self._keyed_at >= self._rhythm.silent_s:
+            self._previous = None
+        due = self._current is None or now - self._keyed_at >= REKEY_S or not self.alive
+        if self._party.opens and due:
+            self._make_offer(now)
 
     def _make_offer(self, now: float) -> None:
         if self._offer is None and now - self._exchanged_at >= EXCHANGE_EVERY_S:
             self._exchanged_at = now
-            self._offer = Offer(self._party.ends, self._party.signer)
+            self._number += 1
+            self._offer = Offer(self._party.ends, self._party.signer, self._number)
             self._resend_at = now
             self._resend_after = FIRST_RESEND_S
         if self._offer is not None and now >= self._resend_at:
-            self._control.append((None, OFFER + self._offer.message))
+            for control in self._control:
+                control[OFFER] = self._offer.message
             self._resend_at = now + self._resend_after
             self._resend_after = min(2 * self._resend_after, LONGEST_RESEND_S)
 
-    def _complain_to_all(self, now: float) -> None:
-        """Ask the other end to open: it may believe in a session that this process, just started, never
-        had."""
-        if self._party.key is not None and now - self._complained_at >= self._rhythm.beat_s:
-            self._complained_at = now
-            self._control.append((None, UNKNOWN + NO_SESSION))
+    def _beat_now(self, now: float) -> None:
+        self._sent_at = [now - self._rhythm.beat_s] * len(self._sent_at)
 
     # Out.
 
     def next_message(self, broker: int, up: Sequence[bool], now: float) -> bytes | None:
         """Return the next message that is to go by `broker`, if there is one. `up`: which brokers can be
         used."""
-        for place, (wanted, message) in enumerate(self._control):
-            if wanted == broker:
-                del self._control[place]
-                return message
-            if wanted is None:
-                return self._spread(place, message, broker, up)
-        session = self._current
-        if session is None:
+        control = self._control[broker]
+        if control:
+            kind = next(iter(control))
+            return kind + control.pop(kind)
+        keyed = self._current
+        if keyed is None:
             return None
-        chosen = self._chosen(up, now)
-        if self.queue and chosen == broker:
-            return self._sealed(session, self._writer.take(self._heard_by(now)), broker, now)
+        chosen = self._choice.make(up, self._serving if self.alive else 0, now) == broker
+        several = len(up) > 1
+        # With several brokers, signs of life go by each, so that the other end knows which ones work; beside
+        # frames too, since a broker may let only these pass.
+        beat = now - self._sent_at[broker] >= self._rhythm.beat_s and (several or chosen)
+        if beat and several and not self._leaving:
+            return self._sign_of_life(keyed, broker, now)
+        if self.queue and chosen:
+            if not several:
+                self._sent_at[broker] = now
+            return self._seal(keyed, self._writer.take(self._slip(keyed, broker, now)))
         if self._leaving:
-            return self._goodbye(session, broker, now) if chosen == broker else None
-        # With several brokers, signs of life go by each, so that the other end knows which ones work.
-        if now - self._sent_at[broker] >= self._rhythm.beat_s and (len(up) > 1 or chosen == broker):
-            return self._sealed(session, sign_of_life(self._heard_by(now)), broker, now)
-        return None
+            return self._goodbye(keyed, broker, now) if chosen else None
+        return self._sign_of_life(keyed, broker, now) if beat else None
 
     def leave(self) -> None:
         """Say goodbye, after what is queued."""
         self._leaving = True
 
-    def _spread(self, place: int, message: bytes, broker: int, up: Sequence[bool]) -> bytes:
-        """Send one message by `broker`, and leave it there for the other brokers that can be used."""
-        del self._control[place]
-        others = [other for other, usable in enumerate(up) if usable and other != broker]
-        self._control.extend((other, message) for other in others)
-        return message
+    def _slip(self, keyed: _Keyed, broker: int, now: float) -> Slip:
+        keyed.passages[broker] += 1
+        return Slip(self._arrivals.serving(now), broker, keyed.passages[broker])
 
-    def _sealed(self, session: SealedSession, plaintext: bytes, broker: int, now: float) -> bytes:
+    def _sign_of_life(self, keyed: _Keyed, broker: int, now: float) -> bytes:
         self._sent_at[broker] = now
-        return SEALED + session.seal(plaintext)
+        return self._seal(keyed, sign_of_life(self._slip(keyed, broker, now)))
 
-    def _goodbye(self, session: SealedSession, broker: int, now: float) -> bytes | None:
+    def _goodbye(self, keyed: _Keyed, broker: int, now: float) -> bytes | None:
         if self._said_goodbye:
             return None
         self._said_goodbye = True
-        return self._sealed(session, sign_of_life(0, goodbye=True), broker, now)
+        return self._seal(keyed, sign_of_life(self._slip(keyed, broker, now), goodbye=True))
 
-    def _heard_by(self, now: float) -> int:
-        fresh = 3 * self._rhythm.beat_s
-        return sum(1 << broker for broker, came in enumerate(self._came) if now - came < fresh)
-
-    def _chosen(self, up: Sequence[bool], now: float) -> int | None:
-        """The first broker by which the other end says it hears us; else one by which it is heard; else
-        any."""
-        usable = [broker for broker, is_up in enumerate(up) if is_up]
-        if len(usable) > 1:
-            hears = self._hears if self.alive and self._hears else 0
-            heard = self._heard_by(now)
-            for wanted in (hears & heard, hears, heard):
-                for broker in usable:
-                    if wanted >> broker & 1:
-                        return broker
-        return usable[0] if usable else None
+    @staticmethod
+    def _seal(keyed: _Keyed, plaintext: bytes) -> bytes:
+        return SEALED + keyed.session.seal(plaintext)

@@ -9,9 +9,10 @@ import secrets
 from collections.abc import Callable, Sequence
 from itertools import count
 from random import Random
+from typing import Final
 
 from crypto.digest import ChainId
-from crypto.keys import PublicKey
+from crypto.keys import PublicKey, SigningKey
 from crypto.roster import MemberId
 from crypto.sealed import SealError
 from network.acceptor import report_fault
@@ -25,9 +26,12 @@ from network.mqtt.listener import CLIENT_RHYTHM
 from network.mqtt.names import client_and_member
 from network.mqtt.post import Post
 from network.mqtt.station import TICK_S
-from network.mqtt.topics import Topics
+from network.mqtt.topics import Topics, client_name
 from network.queue import FrameQueue
 from network.tally import Report, Tally
+
+IDENTIFIER_CHARACTERS: Final = 32
+"""Of the client's key, in the name that brokers know its connection by: enough not to meet another's."""
 
 
 class MqttConnection:
@@ -155,7 +159,9 @@ class MqttConnection:
 class _Home:
     """What the connections of one client share while there are any: its post, and a timer."""
 
-    def __init__(self, topics: Topics, process: str, brokers: Sequence[Broker], tally: Tally) -> None:
+    def __init__(
+        self, topics: Topics, user: str, key: PublicKey, brokers: Sequence[Broker], tally: Tally
+    ) -> None:
         self.tally = tally
         self.connections: dict[tuple[str, MemberId], MqttConnection] = {}
         self.users = 0
@@ -163,8 +169,8 @@ class _Home:
         self._topics = topics
         self.post = Post(
             brokers,
-            f"tetrarch-{process.rpartition('/')[2]}",
-            [topics.all_of_client(process)],
+            f"tetrarch-{key.hex()[:IDENTIFIER_CHARACTERS]}",
+            [topics.all_of_client(user, key)],
             self._take,
             self._changed,
             tally,
@@ -221,7 +227,9 @@ class MqttClientPost:
     ) -> None:
         self._chain_id = chain_id
         self._topics = Topics(chain_id)
-        self._process = f"{user}/{secrets.token_hex(16)}"
+        self._user = user
+        self._signer = SigningKey.generate()
+        """Drawn for this object: it says which conversations are ours, not who we are."""
         self._brokers = tuple(brokers)
         self._tally = Tally(report) if report is not None else Tally(_nothing)
         self._numbers = count(1)
@@ -243,7 +251,9 @@ class MqttClientPost:
         """
         home = self._home
         if home is None:
-            home = self._home = _Home(self._topics, self._process, self._brokers, self._tally)
+            home = self._home = _Home(
+                self._topics, self._user, self._signer.public_key, self._brokers, self._tally
+            )
         home.users += 1
         connection = self._begin(home, member, key, receive, limits)
         kept = False
@@ -268,11 +278,14 @@ class MqttClientPost:
         receive: Callable[[bytes], None],
         limits: ClientLimits,
     ) -> MqttConnection:
-        name = f"{self._process}/{next(self._numbers)}"
-        party = Party(client_and_member(self._chain_id, name, member), True, None, key)
+        name = client_name(self._user, self._signer.public_key, next(self._numbers))
+        party = Party(client_and_member(self._chain_id, name, member), True, self._signer, key)
         queue = FrameQueue(limits.queue_bytes, limits.queue_frames)
         now = asyncio.get_running_loop().time()
-        conversation = Conversation(party, queue, limits.frame_bytes, len(self._brokers), CLIENT_RHYTHM, now)
+        # No name is used twice: there are no earlier offers.
+        conversation = Conversation(
+            party, queue, limits.frame_bytes, len(self._brokers), CLIENT_RHYTHM, 0, now
+        )
         topic = self._topics.to_member(name, member)
         connection = MqttConnection(home, name, member, topic, conversation, receive, limits)
         home.connections[name, member] = connection

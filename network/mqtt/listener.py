@@ -5,24 +5,29 @@ frames mean, and who a client is: clients show no identity, their transactions a
 
 A client that offers keys costs an answer, at a bounded rate, and a conversation that is forgotten soon unless
 something sealed comes in it. Only then does the handler hear of it.
+
+A broker can make up as many clients and users as it likes. So each has an equal share of what clients may
+take, and a client counts for the one by which its first message came: a broker that lies keeps nobody out who
+comes by another one as well, as clients do with every offer.
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from typing import Final
 
 from crypto.digest import ChainId
 from crypto.keys import Signer
 from crypto.roster import MemberId
-from crypto.sealed import SESSION_ID_BYTES, SealError
+from crypto.sealed import Ends, SealError, deny, session_id_of
 from network.bounds import Budget, Ending
 from network.errors import MalformedFrame
 from network.framing import check_payload
 from network.listener import ClientHandler, ConnectionId, ListenerLimits
-from network.mqtt.conversation import OFFER, SEALED, UNKNOWN, Conversation, Party, Rhythm
+from network.mqtt.allowance import Allowance
+from network.mqtt.conversation import DENIAL, OFFER, SEALED, Conversation, Party, Rhythm
 from network.mqtt.names import client_and_member
 from network.mqtt.post import Post
-from network.mqtt.topics import Topics
+from network.mqtt.topics import Topics, client_key
 from network.queue import FrameQueue
 from network.tally import Tally
 
@@ -33,16 +38,18 @@ CLIENT_RHYTHM: Final = Rhythm(beat_s=5.0, silent_s=20.0)
 """Of clients' conversations, at both ends: a client has several replicas and asks another one sooner than
 that."""
 
-MAX_COMPLAINTS: Final = 64
-"""Answers to messages of sessions that nobody here knows any more, waiting to leave."""
+MAX_DENIALS: Final = 64
+"""Answers to messages of sessions that nobody here knows any more, waiting to leave by one broker."""
 
 
 class _Client:
     """One client. Asked by the post for messages."""
 
-    def __init__(self, name: str, topic: str, conversation: Conversation, post: Post, now: float) -> None:
+    def __init__(
+        self, name: str, broker: int, topic: str, conversation: Conversation, post: Post, now: float
+    ) -> None:
         self.name = name
-        self.user = name.partition("/")[0]
+        self.origin = _origin(broker, name)
         self.connection = ConnectionId(0)
         """0 until something sealed has come."""
         self.since = now
@@ -58,6 +65,11 @@ class _Client:
         """Return what is to go by `broker` next."""
         message = self.conversation.next_message(broker, self._post.up, self._loop.time())
         return None if message is None else (self._topic, message)
+
+
+def _origin(broker: int, name: str) -> tuple[int, str]:
+    """Return whom the client named so counts for: a user, as one broker knows users."""
+    return broker, name.partition("/")[0]
 
 
 class MqttListener:
@@ -88,11 +100,11 @@ class MqttListener:
         self._loop = asyncio.get_running_loop()
         self._by_name: dict[str, _Client] = {}
         self._by_connection: dict[ConnectionId, _Client] = {}
-        self._users: Counter[str] = Counter()
         self._last = FIRST_CONNECTION
-        self._allowance = float(self._limits.accept.handshakes_per_second)
-        self._reckoned_at = self._loop.time()
-        self._complaints: deque[tuple[int, str, bytes]] = deque(maxlen=MAX_COMPLAINTS)
+        now = self._loop.time()
+        rate = self._limits.accept.handshakes_per_second / brokers
+        self._allowances = [Allowance(max(1.0, rate), now) for _ in range(brokers)]
+        self._denials: list[deque[tuple[str, bytes]]] = [deque(maxlen=MAX_DENIALS) for _ in range(brokers)]
 
     @property
     def connections(self) -> int:
@@ -136,13 +148,17 @@ class MqttListener:
 
     def receive(self, name: str, broker: int, message: bytes) -> None:
         """Take what came on the topic of the client named so."""
+        now = self._loop.time()
         client = self._by_name.get(name)
         if client is None:
             client = self._welcome(name, broker, message)
             if client is None:
                 return
+        elif message[:1] == OFFER and not self._allowances[broker].spend(now):
+            self._tally.count("accept_paced")
+            return
         try:
-            frames = client.conversation.receive(broker, message, self._loop.time())
+            frames = client.conversation.receive(broker, message, now)
         except SealError as error:
             self._tally.count(error.fault)
             frames = []
@@ -173,63 +189,66 @@ class MqttListener:
             elif client.closing and not client.conversation.queue:
                 self._end(client, Ending.ASKED)
             elif unfinished is not None and now - unfinished >= limits.frame_ms / 1000:
-                client.conversation.reader.forget()
+                client.conversation.forget()
                 self._tally.count(Ending.FRAME_SLOW)
-                self._weigh(client)
-            if client.name in self._by_name:
+            # What has left since weighs nothing any more.
+            self._weigh(client)
+            if self._by_name.get(client.name) is client:
                 self._post.wake(client)
 
     def next_message(self, broker: int) -> tuple[str, bytes] | None:
         """Return the next answer to someone who is not known here."""
-        if self._complaints and self._complaints[0][0] == broker:
-            _, topic, message = self._complaints.popleft()
-            return topic, message
-        return None
+        denials = self._denials[broker]
+        return denials.popleft() if denials else None
 
     # Coming and going.
 
     def _welcome(self, name: str, broker: int, message: bytes) -> _Client | None:
         """Make a conversation for someone who offers keys, within limits."""
-        if message[:1] == SEALED and len(message) > SESSION_ID_BYTES:
-            topic = self._topics.to_client(self._member, name)
-            if self._spend():
-                self._complaints.append((broker, topic, UNKNOWN + message[1 : 1 + SESSION_ID_BYTES]))
-                self._post.wake(self)
-            self._tally.count("sealed_for_no_session")
+        if message[:1] == SEALED:
+            self._deny(name, broker, message[1:])
             return None
-        refusal = "message_of_no_kind" if message[:1] != OFFER else self._refusal(name.partition("/")[0])
+        refusal = self._refusal(name, broker) if message[:1] == OFFER else "message_of_no_kind"
         if refusal is not None:
             self._tally.count(refusal)
             return None
         limits, now = self._limits, self._loop.time()
-        party = Party(client_and_member(self._chain_id, name, self._member), False, self._signer, None)
+        party = Party(self._ends(name), False, self._signer, client_key(name))
         queue = FrameQueue(limits.queue_bytes, limits.queue_frames)
-        conversation = Conversation(party, queue, limits.frame_bytes, self._brokers, CLIENT_RHYTHM, now)
-        client = _Client(name, self._topics.to_client(self._member, name), conversation, self._post, now)
-        self._by_name[name] = client
-        self._users[client.user] += 1
+        conversation = Conversation(party, queue, limits.frame_bytes, self._brokers, CLIENT_RHYTHM, 0, now)
+        topic = self._topics.to_client(self._member, name)
+        client = self._by_name[name] = _Client(name, broker, topic, conversation, self._post, now)
         return client
 
-    def _refusal(self, user: str) -> str | None:
-        accept = self._limits.accept
-        if len(self._by_name) >= accept.connections:
-            return "refused_too_many_connections"
-        if self._users[user] >= accept.per_origin:
-            return "refused_too_many_from_one_user"
-        if len(self._by_name) - len(self._by_connection) >= accept.handshakes:
-            return "refused_too_many_handshakes"
-        return None if self._spend() else "accept_paced"
+    def _deny(self, name: str, broker: int, sealed: bytes) -> None:
+        """Tell someone that we do not have the session in which it speaks."""
+        try:
+            session_id = session_id_of(sealed)
+        except SealError as error:
+            self._tally.count(error.fault)
+            return
+        self._tally.count("sealed_for_no_session")
+        if self._allowances[broker].spend(self._loop.time()):
+            denial = DENIAL + deny(self._ends(name), session_id, self._signer)
+            self._denials[broker].append((self._topics.to_client(self._member, name), denial))
+            self._post.wake(self)
 
-    def _spend(self) -> bool:
-        """Take one from the allowance for what strangers can make us do."""
-        rate = self._limits.accept.handshakes_per_second
-        now = self._loop.time()
-        self._allowance = min(float(rate), self._allowance + (now - self._reckoned_at) * rate)
-        self._reckoned_at = now
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
+    def _ends(self, name: str) -> Ends:
+        return client_and_member(self._chain_id, name, self._member)
+
+    def _refusal(self, name: str, broker: int) -> str | None:
+        accept, origin = self._limits.accept, _origin(broker, name)
+        by_broker = [client for client in self._by_name.values() if client.origin[0] == broker]
+        if len(by_broker) >= max(1, accept.connections // self._brokers):
+            return "refused_too_many_connections"
+        if sum(client.origin == origin for client in by_broker) >= accept.per_origin:
+            return "refused_too_many_from_one_user"
+        waiting = [client for client in by_broker if not client.connection]
+        if len(waiting) >= max(1, accept.handshakes // self._brokers):
+            return "refused_too_many_handshakes"
+        if sum(client.origin == origin for client in waiting) >= accept.handshakes_per_origin:
+            return "refused_too_many_handshakes_of_one_user"
+        return None if self._allowances[broker].spend(self._loop.time()) else "accept_paced"
 
     def _up(self, client: _Client) -> None:
         self._last += 1
@@ -238,9 +257,10 @@ class MqttListener:
         self._handler.client_up(client.connection)
 
     def _deliver(self, client: _Client, frames: list[bytes]) -> None:
-        if not client.connection or client.closing:
-            return
         for frame in frames:
+            # Whatever the handler does with one frame may be the end of the client.
+            if client.connection not in self._by_connection or client.closing:
+                return
             try:
                 self._handler.client_frame(client.connection, frame)
             except MalformedFrame as malformed:
@@ -252,18 +272,15 @@ class MqttListener:
         client.weight = 0
         self._post.forget(client)
         del self._by_name[client.name]
-        self._users[client.user] -= 1
-        if not self._users[client.user]:
-            del self._users[client.user]
         if self._by_connection.pop(client.connection, None) is not None:
             self._handler.client_gone(client.connection)
 
     # Memory.
 
     def _weigh(self, client: _Client) -> None:
-        if client.name not in self._by_name:
+        if self._by_name.get(client.name) is not client:
             return
-        buffered = client.conversation.reader.buffered
+        buffered = client.conversation.buffered
         if not buffered:
             client.unfinished_since = None
         elif client.unfinished_since is None:

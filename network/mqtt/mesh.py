@@ -9,6 +9,7 @@ whoever wants it.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 from crypto.digest import ChainId
@@ -76,7 +77,9 @@ class MqttMesh:
         for other, key in sorted(keys.items()):
             party = Party(between_members(chain_id, member, other), member < other, signer, key)
             queue = FrameQueue(limits.absent_bytes, limits.absent_frames)
-            conversation = Conversation(party, queue, limits.frame_bytes, brokers, rhythm, self._loop.time())
+            conversation = Conversation(
+                party, queue, limits.frame_bytes, brokers, rhythm, time.time_ns() // 10**6, self._loop.time()
+            )
             peer = _Peer(other, topics.between(member, other), conversation, post)
             self._peers[other] = peer
 
@@ -156,12 +159,12 @@ class MqttMesh:
         self._handler.peer_down(peer.member)
 
     def _weigh(self, peer: _Peer) -> None:
-        before, peer.weight = peer.weight, peer.conversation.reader.buffered
+        before, peer.weight = peer.weight, peer.conversation.buffered
         self._budget.change(peer.weight - before)
 
     def _relieve(self) -> None:
         """Forget the unfinished frame that takes the most memory."""
         heaviest = max(self._peers.values(), key=lambda peer: peer.weight)
-        heaviest.conversation.reader.forget()
+        heaviest.conversation.forget()
         self._tally.count("memory_budget_full")
         self._weigh(heaviest)

@@ -49,6 +49,7 @@ class Post:
         tally: Tally,
         random: Random,
     ) -> None:
+        self._tell = changed
         self._ready: list[dict[Sender, None]] = [{} for _ in brokers]
         """Who may have something to send by each broker, in turn."""
         self._connections = [
@@ -58,7 +59,7 @@ class Post:
                 subscriptions,
                 self._source(number),
                 self._taker(number, take),
-                changed,
+                self._changed,
                 tally,
                 random,
             )
@@ -112,15 +113,23 @@ class Post:
             await asyncio.wait(self._tasks)
 
     def wake(self, sender: Sender) -> None:
-        """`sender` may have something to send."""
+        """`sender` may have something to send. By a broker that cannot be used nothing is kept ready: whoever
+        has gone meanwhile would be remembered for as long as it is away."""
         for ready, connection in zip(self._ready, self._connections, strict=True):
-            ready[sender] = None
-            connection.wake()
+            if connection.up:
+                ready[sender] = None
+                connection.wake()
 
     def forget(self, sender: Sender) -> None:
         """Ask `sender` no more."""
         for ready in self._ready:
             ready.pop(sender, None)
+
+    def _changed(self) -> None:
+        for ready, connection in zip(self._ready, self._connections, strict=True):
+            if not connection.up:
+                ready.clear()
+        self._tell()
 
     def _source(self, number: int) -> Callable[[], Sequence[tuple[str, bytes]]]:
         ready = self._ready[number]

@@ -6,8 +6,9 @@ known here: sealing, topics.
 
 | bytes | |
 |---|---|
-| 1 | flags: 1 a stream segment follows, 2 goodbye |
-| 1 | bit b: the sender hears the receiver by way of broker b |
+| 1 | flags: 1 a stream segment follows, 2 goodbye; times 16 the broker that the sender gave it to |
+| 1 | bit b: the sender hears the receiver well by way of broker b |
+| 4 | how many messages of this session the sender has given to that broker, this one included, modulo 2^32 |
 | 4 | the segment's number, big-endian; counted from 0, modulo 2^32 |
 | 4 | how many bytes to skip for the first frame that begins here; all ones where none does |
 | … | a piece of the stream of frames (`network.framing`) |
@@ -27,7 +28,7 @@ from network.queue import FrameQueue
 SEGMENT_BYTES: Final = 96 * 1024
 """Of the stream in one message: below the 128 KiB that hosted brokers allow, sealing and topic included."""
 
-_HEADER: Final = Struct(">BBII")
+_HEADER: Final = Struct(">BBIII")
 _STREAM: Final = 1
 _GOODBYE: Final = 2
 _NONE_BEGINS: Final = 0xFFFFFFFF
@@ -37,18 +38,33 @@ HEADER_BYTES: Final = _HEADER.size
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """What one message says: by which brokers its sender hears us, whether it leaves, and the frames, if
-    any."""
+class Slip:
+    """What every message says beside frames."""
 
     heard: int
+    """Bit b: its sender hears us well by way of broker b."""
+    broker: int
+    """The broker that it was given to."""
+    passage: int
+    """How many messages of the session were given to that broker, modulo 2^32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What one message says: its slip, whether its sender leaves, and the frames, if any."""
+
+    slip: Slip
     goodbye: bool
     frames: list[bytes]
 
 
-def sign_of_life(heard: int, *, goodbye: bool = False) -> bytes:
+def sign_of_life(slip: Slip, *, goodbye: bool = False) -> bytes:
     """Return a message without frames."""
-    return _HEADER.pack(_GOODBYE if goodbye else 0, heard, 0, 0)
+    return _header(_GOODBYE if goodbye else 0, slip, 0, 0)
+
+
+def _header(flags: int, slip: Slip, number: int, skip: int) -> bytes:
+    return _HEADER.pack(flags | slip.broker << 4, slip.heard, slip.passage % _NUMBERS, number, skip)
 
 
 class SegmentWriter:
@@ -58,13 +74,13 @@ class SegmentWriter:
         self._queue = queue
         self._number = 0
 
-    def take(self, heard: int) -> bytes:
+    def take(self, slip: Slip) -> bytes:
         """Return the next message; the queue must not be empty."""
         rest = self._queue.rest
         piece = self._queue.take(SEGMENT_BYTES)
         skip = rest if rest < len(piece) else _NONE_BEGINS
         number, self._number = self._number, (self._number + 1) % _NUMBERS
-        return _HEADER.pack(_STREAM, heard, number, skip) + piece
+        return _header(_STREAM, slip, number, skip) + piece
 
 
 class SegmentReader:
@@ -75,8 +91,6 @@ class SegmentReader:
         self._framer = Framer(limit)
         self._next: int | None = None
         """The number that continues what is read; `None`: reading begins where a frame begins."""
-        self.missing = 0
-        """Segments that did not come, or came late, so far."""
 
     @property
     def buffered(self) -> int:
@@ -92,14 +106,15 @@ class SegmentReader:
         """Return what a message says. Raises `MalformedFrame`."""
         if len(message) < HEADER_BYTES:
             raise MalformedFrame("segment_short")
-        flags, heard, number, skip = _HEADER.unpack_from(message)
+        flags, heard, passage, number, skip = _HEADER.unpack_from(message)
+        slip = Slip(heard, flags >> 4, passage)
         goodbye = bool(flags & _GOODBYE)
         if not flags & _STREAM:
-            return Parcel(heard, goodbye, [])
+            return Parcel(slip, goodbye, [])
         piece = message[HEADER_BYTES:]
         if skip != _NONE_BEGINS and skip >= len(piece):
             raise MalformedFrame("segment_skips_too_far")
-        return Parcel(heard, goodbye, self._frames(number, skip, piece))
+        return Parcel(slip, goodbye, self._frames(number, skip, piece))
 
     def _frames(self, number: int, skip: int, piece: bytes) -> list[bytes]:
         whole = b"" if skip == _NONE_BEGINS else piece[skip:]
@@ -112,7 +127,6 @@ class SegmentReader:
             if not ahead:
                 self._next = (number + 1) % _NUMBERS
                 return self._cut(self._framer, piece)
-            self.missing += ahead
         self.forget()
         if whole:
             self._next = (number + 1) % _NUMBERS

@@ -8,10 +8,10 @@ What lives here: building and reading topics. What must not be known here: broke
 | `tetrarch/CHAIN/member/R/client/U/X/N` | a client with the user name U | member R |
 | `tetrarch/CHAIN/client/U/X/N/from/S` | member S | the same client |
 
-CHAIN is the first 16 hexadecimal digits of the chain id, R and S are member ids in decimal, X is 32
-hexadecimal digits that a client draws once, and N counts its connections. So each party reads below one topic
-of its own, and writes only where its own name stands: a broker's access list can hold everyone to that
-(`member_rights`, `client_rights`).
+CHAIN is the first 16 hexadecimal digits of the chain id, R and S are member ids in decimal, X is the public
+key that a client has drawn for its process, in hexadecimal (`client_key`), and N counts its connections. So
+each party reads below one topic of its own, and writes only where its own name stands: a broker's access list
+can hold everyone to that (`member_rights`, `client_rights`).
 """
 
 import re
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from crypto.digest import ChainId
+from crypto.keys import PublicKey
 from crypto.roster import MemberId
 
 ROOT: Final = "tetrarch"
@@ -28,7 +29,19 @@ USER: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """A user name that can be a level of a topic."""
 
 _NUMBER: Final = r"(0|[1-9][0-9]{0,5})"
-_CLIENT: Final = rf"([A-Za-z0-9._-]{{1,64}}/[0-9a-f]{{32}}/{_NUMBER})"
+_COUNT: Final = r"(0|[1-9][0-9]{0,14})"
+"""Of connections: a client that dials for years must not run out of names."""
+_CLIENT: Final = rf"([A-Za-z0-9._-]{{1,64}}/[0-9a-f]{{64}}/{_COUNT})"
+
+
+def client_name(user: str, key: PublicKey, number: int) -> str:
+    """Return the name of a client's connection, `U/X/N`."""
+    return f"{user}/{key.hex()}/{number}"
+
+
+def client_key(name: str) -> PublicKey:
+    """Return the key that signs for the client named so: nobody else can speak under its name."""
+    return PublicKey(bytes.fromhex(name.split("/")[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +77,9 @@ class Topics:
         """Return the pattern of all that is written to a member."""
         return f"{self._base}/member/{member}/#"
 
-    def all_of_client(self, process: str) -> str:
-        """Return the pattern of all that is written to the connections of a client's process (`U/X`)."""
-        return f"{self._base}/client/{process}/#"
+    def all_of_client(self, user: str, key: PublicKey) -> str:
+        """Return the pattern of all that is written to the connections of a client's process."""
+        return f"{self._base}/client/{user}/{key.hex()}/#"
 
     def sender_of(self, topic: str, receiver: MemberId) -> MemberId | str | None:
         """Return which member (an id) or client (a name) wrote to `receiver` on `topic`, or `None` where the
