@@ -343,8 +343,11 @@ class Conversation:
         return self._sign_of_life(keyed, broker, now) if beat else None
 
     def leave(self) -> None:
-        """Say goodbye, after what is queued."""
+        """Say goodbye, after what is queued. Keys that nobody will use any more are not offered."""
         self._leaving = True
+        self._offer = None
+        for control in self._control:
+            control.pop(OFFER, None)
 
     def _slip(self, keyed: _Keyed, broker: int, now: float) -> Slip:
         keyed.passages[broker] += 1

@@ -107,7 +107,17 @@ def chaos(medium: "Medium", broker: int, receiver: int, message: bytes) -> list[
     return [chance.choice((0.01, 0.2, 1.0, 8.0)) for _ in range(chance.choice((0, 0, 1, 1, 1, 2)))]
 
 
-LIES = [dead, one_way, other_way, signs_of_life_only, one_in_ten_lost, slow, stale, old_offers, chaos]
+LIES: list[Fate] = [
+    dead,
+    one_way,
+    other_way,
+    signs_of_life_only,
+    one_in_ten_lost,
+    slow,
+    stale,
+    old_offers,
+    chaos,
+]
 
 
 class Medium:

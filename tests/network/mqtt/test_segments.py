@@ -27,7 +27,7 @@ GOODBYE, STREAM, NONE_BEGINS = 2, 1, 0xFFFFFFFF
 
 
 def written(frames: list[bytes], first: int = 0) -> list[tuple[bytes, set[int]]]:
-    """The messages in which these frames leave, each with the numbers of the frames of which it has a part."""
+    """The messages in which these frames leave, each with the numbers of its frames, in part or whole."""
     queue = FrameQueue(10**9, 10**6)
     writer = SegmentWriter(queue)
     writer._number = first
