@@ -253,8 +253,6 @@ class Conversation:
         self._current = None
         self.alive = False
         self.outdated = True
-        self._exchanged_at = now - EXCHANGE_EVERY_S
-        self._resend_at = now
         self._make_offer(now)
 
     def _check(self, broker: int, now: float) -> None:

@@ -311,6 +311,13 @@ def test_a_leap_beyond_the_window_forgets_none_that_matters() -> None:
     assert fault_of(raised) is SealFault.REPEATED
 
 
+def test_what_is_remembered_of_counters_is_bounded() -> None:
+    one, other = exchange()
+    for _ in range(WINDOW + 100):
+        other.open(one.seal(b""))
+    assert other._window.bit_length() == WINDOW
+
+
 def test_a_forged_counter_moves_no_window() -> None:
     one, other = exchange()
     genuine = one.seal(b"x")

@@ -13,9 +13,9 @@ from random import Random
 import pytest
 
 from crypto.digest import ChainId
-from crypto.keys import SigningKey
+from crypto.keys import Signer, SigningKey
 from crypto.roster import MemberId
-from crypto.sealed import MAX_EXCHANGE_BYTES, SealError, deny
+from crypto.sealed import MAX_EXCHANGE_BYTES, Ends, SealError, deny
 from network.errors import MalformedFrame
 from network.mqtt import conversation as module
 from network.mqtt.conversation import (
@@ -89,6 +89,12 @@ def old_offers(medium: "Medium", broker: int, receiver: int, message: bytes) -> 
         for old in medium.chance.sample(known, min(len(known), 3)):
             medium.post(to, broker, old, 0.001)
     return [0.001] if message[:1] != SEALED else []
+
+
+def to_another(medium: "Medium", broker: int, receiver: int, message: bytes) -> list[float]:
+    """What is given to this broker comes by another one, where it has an account."""
+    medium.post(receiver, (broker + 1) % len(medium.fates), message, 0.01)
+    return []
 
 
 def chaos(medium: "Medium", broker: int, receiver: int, message: bytes) -> list[float]:
@@ -376,6 +382,35 @@ def test_what_comes_late_of_an_earlier_process_spoils_no_large_frame() -> None:
     assert large in medium.got[1]
 
 
+def test_the_rest_of_a_frame_that_the_other_end_cannot_join_is_not_sent() -> None:
+    medium = Medium([honest])
+    medium.run(1.0)
+    medium.send(0, 3 * SEGMENT_BYTES)
+    first = medium.ends[0].next_message(0, [True], medium.now)
+    assert first is not None
+    medium.restart(1)
+    medium.hand_over(0, 0, DENIAL + deny(ENDS, first[1:9], KEYS[1]))
+    before = len(medium.seen[1])
+    medium.run(1.0)
+    assert medium.both_alive
+    assert all(len(message) < SEGMENT_BYTES for message in medium.seen[1][before:])
+
+
+def test_that_something_is_missing_is_said_at_once() -> None:
+    medium = Medium([honest, honest])
+    medium.run(2.05)
+    medium.fates[0] = dead
+    medium.send(0)
+    medium.step()
+    medium.fates[0] = honest
+    later = medium.send(0)
+    while later not in medium.got[1]:
+        medium.step()
+    said_before = len(medium.seen[0])
+    medium.step()
+    assert len(medium.seen[0]) - said_before == 2
+
+
 # Forgery.
 
 
@@ -448,9 +483,13 @@ def test_signatures_of_a_flood_are_checked_at_a_bounded_rate_and_for_each_broker
         medium.hand_over(1, 0, offer)
     assert medium.reasons.count("sealed_signature_wrong") == CHECKS_PER_S
     assert medium.reasons.count("exchange_paced") == 9 * CHECKS_PER_S
-    medium.restart(0)
-    medium.run(1.0)
-    assert medium.both_alive
+    genuine = medium.end(0, epoch=10**9)
+    genuine.tick(medium.now)
+    offer = genuine.next_message(0, [True], medium.now)
+    assert offer is not None
+    before = len(medium.reasons)
+    medium.hand_over(1, 1, offer)
+    assert medium.reasons[before:] == []
 
 
 def test_a_flood_leaves_a_bounded_number_of_answers_behind() -> None:
@@ -464,6 +503,23 @@ def test_a_flood_leaves_a_bounded_number_of_answers_behind() -> None:
     while medium.ends[1].next_message(0, [True], medium.now):
         waiting += 1
     assert waiting <= 3
+
+
+def test_denials_are_signed_at_a_bounded_rate_and_for_each_broker_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signed: list[bytes] = []
+
+    def counted(ends: Ends, session_id: bytes, signer: Signer) -> bytes:
+        signed.append(session_id)
+        return deny(ends, session_id, signer)
+
+    monkeypatch.setattr(module, "deny", counted)
+    medium = Medium([honest, honest])
+    for number in range(100):
+        medium.hand_over(1, 0, SEALED + number.to_bytes(8, "big") + bytes(60))
+    medium.hand_over(1, 1, SEALED + b"another." + bytes(60))
+    assert signed == [bytes(8), b"another."]
 
 
 def test_an_old_offer_takes_the_place_of_no_newer_one() -> None:

@@ -140,6 +140,19 @@ def test_signs_of_life_between_segments_disturb_nothing() -> None:
     assert read(SegmentReader(LIMIT), mixed) == frames
 
 
+def test_a_message_that_comes_late_gives_its_frames_and_disturbs_none_that_is_being_read() -> None:
+    queue = FrameQueue(10**9, 10)
+    writer = SegmentWriter(queue)
+    messages = []
+    frames = numbered([1, 2, 2 * SEGMENT_BYTES])
+    for payload in frames:
+        queue.push(payload)
+        while queue:
+            messages.append(writer.take(SLIP))
+    first, late, begin, *rest = messages
+    assert read(SegmentReader(LIMIT), [first, begin, late, *rest]) == [frames[0], frames[1], frames[2]]
+
+
 def test_messages_are_no_longer_than_stated() -> None:
     for message, _ in written(numbered([10, SEGMENT_BYTES, 3, 2 * SEGMENT_BYTES, 1])):
         assert len(message) <= HEADER_BYTES + SEGMENT_BYTES + FRAME_HEADER
