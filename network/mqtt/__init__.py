@@ -7,10 +7,11 @@ repeat, reorder and delay, and learn nothing but who speaks with whom, sizes and
 |---|---|
 | `station` | a replica at its brokers: `mesh` for members, `listener` for clients |
 | `dial` | a client at the same brokers |
-| `conversation` | one end of a conversation: exchanging keys, who is alive, which broker to take; sans-IO |
+| `conversation` | one end of a conversation: exchanging keys, who is alive; sans-IO |
+| `ways` | which of several brokers can be relied upon, in each direction; sans-IO |
 | `segments` | frames in messages of which some may be lost; sans-IO |
 | `post`, `connection` | the connections to brokers, by aiomqtt |
-| `topics`, `names`, `broker` | plain data |
+| `topics`, `names`, `broker`, `allowance` | plain data |
 
-Sealing itself is in `crypto.sealed`.
+Sealing itself is in `crypto.sealed`; why it is done in this way, in docs/adr/0005-sealed-conversations.md.
 """

@@ -92,8 +92,10 @@ def old_offers(medium: "Medium", broker: int, receiver: int, message: bytes) -> 
 
 
 def to_another(medium: "Medium", broker: int, receiver: int, message: bytes) -> list[float]:
-    """What is given to this broker comes by another one, where it has an account."""
-    medium.post(receiver, (broker + 1) % len(medium.fates), message, 0.01)
+    """Drops frames, and brings what else is given to it by another broker, where it has an account: as if it
+    were that one by which something is missing."""
+    if len(message) <= 60 or message[:1] != SEALED:
+        medium.post(receiver, (broker + 1) % len(medium.fates), message, 0.01)
     return []
 
 
