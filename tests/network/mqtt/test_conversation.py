@@ -589,6 +589,16 @@ def test_a_broker_that_cannot_be_used_is_left_at_once() -> None:
     assert medium.lost(begin) == []
 
 
+def test_what_was_given_to_one_broker_is_not_held_against_another_by_which_it_comes() -> None:
+    medium = Medium([honest, honest])
+    medium.run(3.0, talking=True)
+    medium.fates[0] = to_another
+    before = len(medium.reasons)
+    medium.run(2.0)
+    assert medium.reasons[before:] == []
+    assert [end._arrivals.serving(medium.now) >> 1 for end in medium.ends] == [1, 1]
+
+
 def test_clients_rhythm_is_enough_for_a_lying_broker_too() -> None:
     medium = Medium([signs_of_life_only, honest], rhythm=Rhythm(beat_s=5.0, silent_s=20.0))
     medium.run(2.0)
