@@ -13,7 +13,8 @@ comes, 230 us like this; and a replica handles some fifteen for one transaction.
 - the socket of a connection that was never accepted is left open, and that of a failed handshake in the
   frames of the exception, which are part of a cycle;
 - an exception from a message handler ends the connection, as if the broker had;
-- a packet of any length that a broker announces is kept, and messages at QoS 2 until the broker releases them;
+- a packet of any length that a broker announces is kept, and messages at QoS 2 until the broker releases
+  them;
 - from a packet that cannot be decoded an exception comes, and that same packet is decoded again and again;
 - a broker that hangs up before it has accepted a connection is waited for all the same;
 - Nagle's algorithm is left on, and delays every second message by the 40 ms of a delayed acknowledgement.

@@ -14,6 +14,7 @@ from network.mqtt.broker import Broker, Password
 from network.mqtt.connection import MAX_MESSAGE_BYTES
 from network.mqtt.conversation import OFFER, SEALED
 from network.mqtt.segments import SEGMENT_BYTES
+from network.mqtt.topics import client_name
 from tests.network.harness import on_every_loop
 from tests.network.mqtt.brokers import (
     ALL_POWERFUL,
@@ -21,6 +22,7 @@ from tests.network.mqtt.brokers import (
     Member,
     RunningBroker,
     leaving,
+    member_key,
     pair,
     running_broker,
 )
@@ -314,7 +316,7 @@ async def test_the_access_list_keeps_a_client_from_writing_in_a_members_name(bro
         await one.seen.until_up(1)
         await other.seen.until_up(1)
         topic = TOPICS.between(0, 1)  # type: ignore[arg-type]
-        own = TOPICS.to_member(f"{CLIENT_USER}/{'0' * 32}/1", 1)  # type: ignore[arg-type]
+        own = TOPICS.to_member(client_name(CLIENT_USER, member_key(5).public_key, 1), 1)  # type: ignore[arg-type]
         await published(broker, CLIENT_USER, (topic, b"\x09forged"), (own, b"\x09allowed"))
         await other.until_counted("message_of_no_kind", clients=True)
         assert "message_of_no_kind" not in other.station.counts
