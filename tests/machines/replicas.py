@@ -1,0 +1,125 @@
+"""A Tetrarch network in a laboratory: each replica a process in a host of its own, and a host for clients.
+
+What lives here: how replicas are laid out on hosts, by transport, and a network that runs until a block ends.
+What must not be known here: what is done to it.
+
+A transport says which further hosts it wants (a broker's, say), and starts what runs in them. All else is the
+same: a laboratory knows processes in hosts, and nothing of what they say to each other.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import pytest
+
+from tests.machines.hosts import Host
+from tests.machines.laboratory import Laboratory, missing
+from tests.processes.running import Running
+from tetrarch import network_setup
+from tetrarch.network_setup import NetworkPlan, make_network
+from tetrarch.processes import PROGRAM, LocalNetwork, Pid, ReplicaProcess
+
+CLIENT: Final = "client"
+"""The host in which the test itself is."""
+
+
+class Transport(Protocol):
+    """How members are connected."""
+
+    further: tuple[str, ...]
+    """Hosts beside those of replicas and clients."""
+
+    def plan(self, replicas: Sequence[Host], further: Mapping[str, Host]) -> NetworkPlan:
+        """Return the network that is to be made."""
+        ...
+
+    def begin(self, lab: Laboratory, directory: Path) -> None:
+        """Start what must run in further hosts before replicas do; the network's files are in `directory`."""
+        ...
+
+
+class Tcp:
+    """Every member dials those above it."""
+
+    further: tuple[str, ...] = ()
+
+    def plan(self, replicas: Sequence[Host], further: Mapping[str, Host]) -> NetworkPlan:
+        """Return a network whose replicas have the usual ports, each at its own address."""
+        return NetworkPlan(tuple(network_setup.Host(host.address) for host in replicas))
+
+    def begin(self, lab: Laboratory, directory: Path) -> None:
+        """Nothing else runs."""
+
+
+TRANSPORTS: Final[dict[str, Transport]] = {"tcp": Tcp()}
+
+
+class HostedReplica(ReplicaProcess):
+    """A replica that is started in its host, wherever who starts it is."""
+
+    def __init__(self, directory: Path, host: Host) -> None:
+        super().__init__(directory)
+        self.host = host
+
+    def start(self, arguments: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> Pid:
+        """Start it there. Raises `AlreadyRunning`, `OSError`."""
+        with self.host.namespace.entered():
+            return super().start(arguments, program)
+
+
+class HostedNetwork(LocalNetwork):
+    """A network directory whose replicas run in hosts."""
+
+    def __init__(self, directory: Path, hosts: Sequence[Host]) -> None:
+        super().__init__(directory)
+        members = zip(self.genesis.members, hosts, strict=True)
+        self.replicas = tuple(HostedReplica(directory / member.name, host) for member, host in members)
+
+
+@dataclass
+class Deployed(Running):
+    """A network that runs in a laboratory. Who holds it is in the clients' host."""
+
+    lab: Laboratory
+
+    @property
+    def members(self) -> list[str]:
+        """The replicas' hosts, by member."""
+        return [replica.name for replica in self.network.replicas]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """All directions between two members."""
+        return [(one, other) for one in self.members for other in self.members if one != other]
+
+
+@contextmanager
+def deployed(
+    directory: Path, replicas: int = 4, *, transport: str = "tcp", seed: int = 0
+) -> Iterator[Deployed]:
+    """Make a network in `directory` and run it in a laboratory until the block ends, however it ends.
+
+    Raises `Unavailable`.
+    """
+    way = TRANSPORTS[transport]
+    names = [f"replica-{number}" for number in range(replicas)]
+    with Laboratory([*names, *way.further, CLIENT], seed) as lab:
+        hosts = [lab.hosts[name] for name in names]
+        make_network(directory, way.plan(hosts, {name: lab.hosts[name] for name in way.further}))
+        way.begin(lab, directory)
+        network = HostedNetwork(directory, hosts)
+        with lab.inside(CLIENT):
+            try:
+                found = Deployed(network, lab)
+                found.up()
+                yield found
+            finally:
+                network.kill()
+
+
+def require_laboratory() -> None:
+    """Skip a test where there can be no laboratory."""
+    if missing():
+        pytest.skip(f"hosts of their own need root, ip, nft, tc and TUN devices: {missing()}")
