@@ -1,14 +1,14 @@
-"""The cable: one process that owns an interface of every host and carries each packet with a delay of its own.
+"""The cable: one process that owns an interface of every host, and carries each packet with a delay.
 
 What lives here: the process, run as `python -m tests.machines.cable`, with the hosts' devices inherited. What
 must not be known here: namespaces, and who wants which delay (`cabling`).
 
-The kernels that this runs on need not have `tc netem`. Everything else is done by the kernel itself (`hosts`).
-A packet is read from one TUN device and written to another when its time has come; both addresses stand in
-its header (RFC 791, 3.1), and name the line that it takes. Lines keep their order but for the packets that
-overtake, by lot. Chance is seeded; which packets there are, and when, is not.
+Not every kernel has `tc netem`. All else is done by the kernel itself (`hosts`). A packet is read from one
+TUN device and written to another when its time has come; both addresses stand in its header (RFC 791, 3.1),
+and name the line that it takes. Lines keep their order but for the packets that overtake,
+by lot. Chance is seeded; which packets there are, and when, is not.
 
-Standard input brings one JSON object a line, each answered by one on standard output; its end ends the process.
+Standard input brings one JSON object a line, each answered by one on standard output; its end ends this.
 """
 
 import json

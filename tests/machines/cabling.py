@@ -22,8 +22,8 @@ from tests.machines.namespaces import Unavailable
 TUNSETIFF: Final = 0x400454CA
 IFF_TUN: Final = 0x0001
 IFF_NO_PI: Final = 0x1000
-"""linux/if_tun.h. IFF_VNET_HDR is left out on purpose: without it the kernel cuts what is sent to the MTU, and
-adds the checksums, before the cable sees it."""
+"""linux/if_tun.h. IFF_VNET_HDR is left out on purpose: without it the kernel cuts what is sent to the MTU,
+and adds the checksums, before the cable sees it."""
 
 ANSWER_SECONDS: Final = 10.0
 

@@ -10,9 +10,10 @@ kernel's choice (`numgen random`), not a seed's.
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
-from tests.machines.namespaces import Namespace
+from tests.machines.namespaces import Namespace, Unavailable
 
 INTERFACE: Final = "eth0"
 
@@ -20,14 +21,19 @@ PREFIX: Final = "10.77"
 """Addresses are PREFIX.0.1 and so on, the same in every laboratory: their namespaces never meet."""
 
 MTU: Final = 1500
-"""Bytes, as on real paths. Larger packets would be fewer and cheaper, but the loss of one would be that of many,
-and TCP would learn of it otherwise. Segmentation is done before the interface for the same reason."""
+"""Bytes, as on real paths. Larger packets would be fewer and cheaper, but the loss of one would be that of
+many, and TCP would learn of it otherwise. Segmentation is done before the interface for the same reason."""
 
 BURST_BYTES: Final = 16 * 1024
 """What may leave at once under a limit: some packets, as little as a token bucket needs for its rate."""
 
 QUEUE_MS: Final = 400
 """How long a packet may wait under a limit until packets are dropped: the buffer of a usual router."""
+
+CONGESTION_CONTROL: Final = "reno"
+"""A namespace begins with the machine's own, and under loss nothing makes more of a difference. This one is
+had and allowed by every kernel, and on lossy paths cubic, which Linux usually has, is no quicker (RFC 9438,
+4.3)."""
 
 _LOSS_STEPS: Final = 1000
 
@@ -47,10 +53,32 @@ class Host:
     def bring_up(self) -> None:
         """Give its interface, which must be there, its address. Raises `Unavailable`."""
         run = self.namespace.run
+        self.set("tcp_congestion_control", CONGESTION_CONTROL)
         run("ip", "link", "set", "lo", "up")
         run("ip", "address", "add", f"{self.address}/16", "dev", INTERFACE)
-        run("ip", "link", "set", INTERFACE, "mtu", str(MTU), "gso_max_size", str(MTU), "gso_max_segs", "1", "up")
+        run(
+            "ip",
+            "link",
+            "set",
+            INTERFACE,
+            "mtu",
+            str(MTU),
+            "gso_max_size",
+            str(MTU),
+            "gso_max_segs",
+            "1",
+            "up",
+        )
         self._rule()
+
+    def set(self, name: str, value: str) -> None:
+        """Set one of the kernel's settings of IP or TCP (`net.ipv4`, ip-sysctl) in this host, for connections
+        that are made from now on. Raises `Unavailable`."""
+        try:
+            with self.namespace.entered():
+                Path("/proc/sys/net/ipv4", name).write_text(value)
+        except OSError as error:
+            raise Unavailable(f"net.ipv4.{name} cannot be {value}: {error}") from None
 
     # What it hears.
 
@@ -105,6 +133,6 @@ class Host:
         self._limited = kbit_per_second is not None
 
     def held_back(self) -> int:
-        """Return how often a packet had to wait for its turn under the present limit. Raises `Unavailable`."""
+        """Return how often a packet had to wait under the present limit. Raises `Unavailable`."""
         told = json.loads(self.namespace.run("tc", "-s", "-j", "qdisc", "show", "dev", INTERFACE))
         return sum(int(each["overlimits"]) for each in told if each["kind"] == "tbf")

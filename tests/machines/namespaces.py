@@ -1,5 +1,5 @@
-"""Network namespaces without names: a file descriptor keeps one, and the kernel removes it with all that is in
-it when nobody holds it any more.
+"""Network namespaces without names: a file descriptor keeps one, and the kernel removes it, with all that is
+in it, when nobody holds it any more.
 
 What lives here: making a namespace, entering it for a while, running a command in it. What must not be known
 here: addresses, interfaces, replicas.
@@ -31,7 +31,7 @@ class Unavailable(RuntimeError):
 
 
 class Namespace:
-    """One network namespace, empty at first. Keeps two file descriptors' worth of nothing else."""
+    """One network namespace, empty at first. Holds one file descriptor."""
 
     def __init__(self) -> None:
         """Raises `Unavailable`."""

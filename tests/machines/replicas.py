@@ -7,20 +7,30 @@ A transport says which further hosts it wants (a broker's, say), and starts what
 same: a laboratory knows processes in hosts, and nothing of what they say to each other.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Final, Protocol
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
+from ledger.audit.audit import Options
+from ledger.audit.report import Verdict
 from tests.machines.hosts import Host
 from tests.machines.laboratory import Laboratory, missing
-from tests.processes.running import Running
+from tests.machines.load import SteadyLoad
+from tests.processes.running import PATIENCE, Running
 from tetrarch import network_setup
+from tetrarch.auditing import audit_stores, compare_stores, worst
+from tetrarch.layout import CLIENT_FILE, GENESIS_FILE, NODE_FILE
 from tetrarch.network_setup import NetworkPlan, make_network
 from tetrarch.processes import PROGRAM, LocalNetwork, Pid, ReplicaProcess
+from tetrarch.wire import StatusReply
 
 CLIENT: Final = "client"
 """The host in which the test itself is."""
@@ -55,6 +65,18 @@ class Tcp:
 
 
 TRANSPORTS: Final[dict[str, Transport]] = {"tcp": Tcp()}
+
+
+class Choices(Struct, frozen=True):
+    """What may be chosen for a network; `None`: the default."""
+
+    checkpoint_interval: int | None = None
+    request_timeout_ms: int | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+    """The kernel's, of all hosts: names and values."""
+
+
+USUAL: Final = Choices()
 
 
 class HostedReplica(ReplicaProcess):
@@ -94,10 +116,40 @@ class Deployed(Running):
         """All directions between two members."""
         return [(one, other) for one in self.members for other in self.members if one != other]
 
+    def load(self, per_second: float = 10.0, timeout: float = PATIENCE) -> SteadyLoad:
+        """Return a load for this network; each transaction may take `timeout` seconds."""
+        return SteadyLoad(self.directory / CLIENT_FILE, per_second, timeout)
+
+    def wait_until(
+        self, holds: Callable[[list[StatusReply]], bool], seconds: float = PATIENCE
+    ) -> list[StatusReply]:
+        """Ask all replicas again and again until all answer and `holds`; returns the answers.
+
+        Raises `TimeoutError` after so many seconds.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            states = [state for state in self.states() if state is not None]
+            if len(states) == len(self.network.replicas) and holds(states):
+                return states
+        raise TimeoutError(f"what was waited for did not come in {seconds} s: {states}")
+
+    def audit(self) -> Verdict:
+        """Audit all stores, everything computed anew, and compare them height by height."""
+        genesis = self.directory / GENESIS_FILE
+        audits = worst(audit_stores([self.directory], genesis, Options()))
+        compared = compare_stores([self.directory], genesis).verdict
+        return compared if audits is Verdict.VALID else audits
+
 
 @contextmanager
 def deployed(
-    directory: Path, replicas: int = 4, *, transport: str = "tcp", seed: int = 0
+    directory: Path,
+    replicas: int = 4,
+    *,
+    transport: str = "tcp",
+    seed: int = 0,
+    choices: Choices = USUAL,
 ) -> Iterator[Deployed]:
     """Make a network in `directory` and run it in a laboratory until the block ends, however it ends.
 
@@ -107,7 +159,11 @@ def deployed(
     names = [f"replica-{number}" for number in range(replicas)]
     with Laboratory([*names, *way.further, CLIENT], seed) as lab:
         hosts = [lab.hosts[name] for name in names]
-        make_network(directory, way.plan(hosts, {name: lab.hosts[name] for name in way.further}))
+        for setting, host in product(choices.settings, lab.hosts.values()):
+            host.set(*setting)
+        plan = way.plan(hosts, {name: lab.hosts[name] for name in way.further})
+        make_network(directory, replace(plan, checkpoint_interval=choices.checkpoint_interval))
+        _tune(directory, choices.request_timeout_ms)
         way.begin(lab, directory)
         network = HostedNetwork(directory, hosts)
         with lab.inside(CLIENT):
@@ -117,6 +173,13 @@ def deployed(
                 yield found
             finally:
                 network.kill()
+
+
+def _tune(directory: Path, request_timeout_ms: int | None) -> None:
+    if request_timeout_ms is not None:
+        for file in directory.glob(f"*/{NODE_FILE}"):
+            with file.open("a") as text:
+                text.write(f"\n[tuning]\nrequest_timeout_ms = {request_timeout_ms}\n")
 
 
 def require_laboratory() -> None:

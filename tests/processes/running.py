@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crypto.batch import TxId
 from tetrarch.client.async_client import AsyncClient
 from tetrarch.client.client import Client
 from tetrarch.client.outcome import Outcome, Submission
@@ -78,7 +79,10 @@ class Running:
 
     def executed_once(self, client: Client, outcomes: Sequence[Outcome]) -> None:
         """Hold what was acknowledged against the chain: there, at that height, and exactly once."""
-        acknowledged = {each.tx_id: each.height for each in outcomes if each.status == "committed"}
+        self.holds(client, {each.tx_id: each.height for each in outcomes if each.status == "committed"})
+
+    def holds(self, client: Client, acknowledged: Mapping[TxId, int]) -> None:
+        """Hold transactions and the heights of their blocks against the chain in the same way."""
         found: dict[bytes, int] = {}
         for block in client.subscribe(1):
             for transaction in block.transactions:

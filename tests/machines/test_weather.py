@@ -1,0 +1,56 @@
+"""Bad networks: packets that are lost, late, out of order or held back. The ledger goes on, and stays one."""
+
+import pytest
+
+from tests.machines.cabling import Delay
+from tests.machines.ending import all_is_well
+from tests.machines.replicas import CLIENT, Deployed
+
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
+
+PATIENCE = 60.0
+
+
+def test_a_fifth_of_all_packets_may_be_lost(net: Deployed) -> None:
+    net.lab.lose(0.2)
+    with net.load() as load:
+        load.wait_for(50, PATIENCE)
+    lost, carried = net.lab.dropped("lost"), net.lab.cabling.counts()["carried"]
+    assert all(lost.values()), lost
+    assert 0.1 * carried < sum(lost.values()) < 0.3 * carried
+    net.lab.lose(0)
+    all_is_well(net, load)
+
+
+def test_packets_may_take_a_tenth_of_a_second(net: Deployed) -> None:
+    net.lab.delay(Delay(100))
+    delayed = net.lab.cabling.counts().get("delayed", 0)
+    with net.load() as load:
+        load.wait_for(50, PATIENCE)
+    assert net.lab.cabling.counts()["delayed"] > delayed + 50
+    # A client's way there and back, and three of the protocol's steps.
+    assert min(sample.seconds for sample in load.samples) >= 0.5
+    assert {state.view for state in net.wait_until(lambda _: True)} == {0}
+    net.lab.delay(Delay(0))
+    all_is_well(net, load)
+
+
+def test_packets_may_overtake_each_other(net: Deployed) -> None:
+    net.lab.delay(Delay(10, jitter_ms=20, overtaking=0.3))
+    with net.load(per_second=30) as load:
+        load.wait_for(150, PATIENCE)
+    assert net.lab.cabling.counts()["overtook"] > 20
+    net.lab.delay(Delay(0))
+    all_is_well(net, load)
+
+
+def test_replicas_may_have_little_bandwidth(net: Deployed) -> None:
+    net.lab.limit(300, net.members)
+    with net.load(per_second=50) as load:
+        load.wait_for(150, PATIENCE)
+    held = net.lab.held_back()
+    # The primary has most to say.
+    assert held[net.members[0]] > 100, (held, load.figures())
+    assert held[CLIENT] == 0
+    net.lab.limit(None)
+    all_is_well(net, load)
