@@ -63,6 +63,8 @@ class SteadyLoad:
         self._end = threading.Event()
         self._began = time.monotonic()
         self._error: BaseException | None = None
+        self._open = 0
+        """Transactions under way."""
         self.samples: list[Sample] = []
         """In the order in which they ended."""
 
@@ -99,6 +101,12 @@ class SteadyLoad:
                     f"{goal - len(self.committed)} of {more} were not committed in {seconds} s"
                 )
 
+    def until_open(self, count: int, seconds: float) -> None:
+        """Wait until so many transactions are under way. Raises `TimeoutError` after so many seconds."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._open >= count or self._error, seconds):
+                raise TimeoutError(f"{self._open} transactions are under way after {seconds} s, not {count}")
+
     def _run(self) -> None:
         try:
             run(self._submit_all())
@@ -113,6 +121,7 @@ class SteadyLoad:
             number = 0
             while not self._end.is_set():
                 if len(under_way) < MAX_OPEN:
+                    self._count(+1)
                     task = asyncio.create_task(self._submit(client, number))
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
@@ -129,9 +138,15 @@ class SteadyLoad:
             tx_id, height = receipt.tx_id, int(receipt.height)
         except TetrarchError as caught:
             error = f"{type(caught).__name__}: {caught}"
+        self._count(-1)
         with self._changed:
             took = time.monotonic() - began
             self.samples.append(Sample(began - self._began, took, tx_id, height, error))
+            self._changed.notify_all()
+
+    def _count(self, change: int) -> None:
+        with self._changed:
+            self._open += change
             self._changed.notify_all()
 
     def figures(self) -> LoadFigures:

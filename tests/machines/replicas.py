@@ -3,10 +3,11 @@
 What lives here: how replicas are laid out on hosts, by transport, and a network that runs until a block ends.
 What must not be known here: what is done to it.
 
-A transport says which further hosts it wants (a broker's, say), and starts what runs in them. All else is the
-same: a laboratory knows processes in hosts, and nothing of what they say to each other.
+A transport says which further hosts it wants, such as a broker's. All else is the same: a laboratory knows
+processes in hosts, and nothing of what they say to each other.
 """
 
+import getpass
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,10 +28,13 @@ from tests.machines.load import SteadyLoad
 from tests.processes.running import PATIENCE, Running
 from tetrarch import network_setup
 from tetrarch.auditing import audit_stores, compare_stores, worst
-from tetrarch.layout import CLIENT_FILE, GENESIS_FILE, NODE_FILE
+from tetrarch.layout import BROKER_FILE, CLIENT_FILE, GENESIS_FILE, NODE_FILE
 from tetrarch.network_setup import NetworkPlan, make_network
-from tetrarch.processes import PROGRAM, LocalNetwork, Pid, ReplicaProcess
+from tetrarch.processes import PROGRAM, BrokerProcess, LocalNetwork, Pid, ReplicaProcess
 from tetrarch.wire import StatusReply
+
+BROKER: Final = "broker"
+"""The host of the broker, where there is one."""
 
 CLIENT: Final = "client"
 """The host in which the test itself is."""
@@ -46,8 +50,8 @@ class Transport(Protocol):
         """Return the network that is to be made."""
         ...
 
-    def begin(self, lab: Laboratory, directory: Path) -> None:
-        """Start what must run in further hosts before replicas do; the network's files are in `directory`."""
+    def prepare(self, directory: Path) -> None:
+        """Change what must be changed in the network's files, which are in `directory`."""
         ...
 
 
@@ -60,11 +64,29 @@ class Tcp:
         """Return a network whose replicas have the usual ports, each at its own address."""
         return NetworkPlan(tuple(network_setup.Host(host.address) for host in replicas))
 
-    def begin(self, lab: Laboratory, directory: Path) -> None:
-        """Nothing else runs."""
+    def prepare(self, directory: Path) -> None:
+        """Nothing."""
 
 
-TRANSPORTS: Final[dict[str, Transport]] = {"tcp": Tcp()}
+class AtBroker:
+    """Everybody meets at a broker in a host of its own, and nobody knows anybody else's address."""
+
+    further: tuple[str, ...] = (BROKER,)
+
+    def plan(self, replicas: Sequence[Host], further: Mapping[str, Host]) -> NetworkPlan:
+        """Return a network with one broker."""
+        members = tuple(network_setup.Host(host.address, transport="mqtt") for host in replicas)
+        return NetworkPlan(members, brokers=(network_setup.BrokerHost(further[BROKER].address),))
+
+    def prepare(self, directory: Path) -> None:
+        """Started by root, Mosquitto becomes another user, who may not read what lies in a test's
+        directory."""
+        for file in directory.glob(f"*/{BROKER_FILE}"):
+            with file.open("a") as text:
+                text.write(f"user {getpass.getuser()}\n")
+
+
+TRANSPORTS: Final[dict[str, Transport]] = {"tcp": Tcp(), "mqtt": AtBroker()}
 
 
 class Choices(Struct, frozen=True):
@@ -92,11 +114,26 @@ class HostedReplica(ReplicaProcess):
             return super().start(arguments, program)
 
 
-class HostedNetwork(LocalNetwork):
-    """A network directory whose replicas run in hosts."""
+class HostedBroker(BrokerProcess):
+    """A broker that is started in its host, wherever who starts it is."""
 
-    def __init__(self, directory: Path, hosts: Sequence[Host]) -> None:
+    def __init__(self, directory: Path, host: Host) -> None:
         super().__init__(directory)
+        self.host = host
+
+    def start(self) -> Pid:
+        """Start it there. Raises `BrokerMissing`, `AlreadyRunning`, `OSError`."""
+        with self.host.namespace.entered():
+            return super().start()
+
+
+class HostedNetwork(LocalNetwork):
+    """A network directory whose replicas and brokers run in hosts."""
+
+    def __init__(self, directory: Path, hosts: Sequence[Host], further: Sequence[Host]) -> None:
+        super().__init__(directory)
+        brokers = zip(self.brokers, further, strict=True)
+        self.brokers = tuple(HostedBroker(broker.directory, host) for broker, host in brokers)
         members = zip(self.genesis.members, hosts, strict=True)
         self.replicas = tuple(HostedReplica(directory / member.name, host) for member, host in members)
 
@@ -164,8 +201,8 @@ def deployed(
         plan = way.plan(hosts, {name: lab.hosts[name] for name in way.further})
         make_network(directory, replace(plan, checkpoint_interval=choices.checkpoint_interval))
         _tune(directory, choices.request_timeout_ms)
-        way.begin(lab, directory)
-        network = HostedNetwork(directory, hosts)
+        way.prepare(directory)
+        network = HostedNetwork(directory, hosts, [lab.hosts[name] for name in way.further])
         with lab.inside(CLIENT):
             try:
                 found = Deployed(network, lab)
