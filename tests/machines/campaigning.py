@@ -29,6 +29,9 @@ def options_of(text: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--replicas", type=int, default=4)
     parser.add_argument("--transport", choices=sorted(TRANSPORTS), default="tcp")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="make the network in DIR, and leave it there"
+    )
     parser.add_argument("--json", action="store_true", help="figures as one JSON object")
     parser.add_argument("--request-timeout-ms", type=int, help="of the replicas, instead of the default")
     parser.add_argument("--checkpoint-interval", type=int, help="blocks, instead of the default")
@@ -45,7 +48,7 @@ def options_of(text: str | None) -> argparse.ArgumentParser:
 @contextmanager
 def network(options: argparse.Namespace) -> Iterator[Deployed]:
     """A network as the options want it. Its directory stays where the block fails."""
-    place = Path(tempfile.mkdtemp(prefix="tetrarch-machines-"))
+    place = options.keep or Path(tempfile.mkdtemp(prefix="tetrarch-machines-"))
     try:
         with deployed(
             place / "net",
@@ -62,7 +65,8 @@ def network(options: argparse.Namespace) -> Iterator[Deployed]:
     except BaseException:
         tell(f"everything lies in {place}")
         raise
-    shutil.rmtree(place)
+    if options.keep is None:
+        shutil.rmtree(place)
 
 
 def views(net: Deployed) -> list[int]:

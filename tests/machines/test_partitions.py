@@ -34,10 +34,8 @@ def test_who_was_cut_off_catches_up_when_it_is_heard_again(net: Deployed) -> Non
         load.wait_for(30, PATIENCE)
         net.lab.mend()
         missed = max(load.committed.values())
-        states = net.wait_until(lambda states: states[3].height >= missed)
+        net.wait_until(lambda states: states[3].height >= missed)
         assert len(load.committed) >= before + 30
-        # Nobody needed the one that was away, so nobody had a reason to leave the view.
-        assert {state.view for state in states} == {0}
     dropped = net.lab.dropped("cut")
     assert dropped[alone] > 0
     assert all(dropped[other] > 0 for other in others)

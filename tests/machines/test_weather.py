@@ -1,5 +1,7 @@
 """Bad networks: packets that are lost, late, out of order or held back. The ledger goes on, and stays one."""
 
+import time
+
 import pytest
 
 from tests.machines.cabling import Delay
@@ -12,10 +14,11 @@ PATIENCE = 60.0
 
 
 def test_a_fifth_of_all_packets_may_be_lost(net: Deployed) -> None:
+    before = net.lab.cabling.counts()["carried"]
     net.lab.lose(0.2)
     with net.load() as load:
         load.wait_for(50, PATIENCE)
-    lost, carried = net.lab.dropped("lost"), net.lab.cabling.counts()["carried"]
+    lost, carried = net.lab.dropped("lost"), net.lab.cabling.counts()["carried"] - before
     assert all(lost.values()), lost
     assert 0.1 * carried < sum(lost.values()) < 0.3 * carried
     net.lab.lose(0)
@@ -30,7 +33,6 @@ def test_packets_may_take_a_tenth_of_a_second(net: Deployed) -> None:
     assert net.lab.cabling.counts()["delayed"] > delayed + 50
     # A client's way there and back, and three of the protocol's steps.
     assert min(sample.seconds for sample in load.samples) >= 0.5
-    assert {state.view for state in net.wait_until(lambda _: True)} == {0}
     net.lab.delay(Delay(0))
     all_is_well(net, load)
 
@@ -45,12 +47,14 @@ def test_packets_may_overtake_each_other(net: Deployed) -> None:
 
 
 def test_replicas_may_have_little_bandwidth(net: Deployed) -> None:
-    net.lab.limit(300, net.members)
-    with net.load(per_second=50) as load:
-        load.wait_for(150, PATIENCE)
-    held = net.lab.held_back()
-    # The primary has most to say.
-    assert held[net.members[0]] > 100, (held, load.figures())
-    assert held[CLIENT] == 0
+    net.lab.limit(100, net.members)
+    primary = net.members[0]
+    until = time.monotonic() + PATIENCE
+    with net.load(per_second=30) as load:
+        load.wait_for(50, PATIENCE)
+        while net.lab.held_back()[primary] < 100:
+            assert time.monotonic() < until
+            load.wait_for(10, PATIENCE)
+    assert net.lab.held_back()[CLIENT] == 0
     net.lab.limit(None)
     all_is_well(net, load)
