@@ -110,10 +110,13 @@ class IdempotencyConflict(TetrarchError, ValueError):
 
 
 class ConfigurationError(TetrarchError, ValueError):
-    """A configuration, key, outbox or genesis file that cannot be used. One line: file, key, reason."""
+    """A configuration, key, outbox or genesis file that cannot be used. One line: file, the line in
+    it where that is known, key, reason."""
 
-    def __init__(self, path: Path, key: str, what: str) -> None:
-        super().__init__(f"{path}: {key}: {what}" if key else f"{path}: {what}")
+    def __init__(self, path: Path, key: str, what: str, line: int | None = None) -> None:
+        where = [str(path), f"line {line}" if line else "", key]
+        super().__init__(": ".join([*filter(None, where), what]))
         self.path = path
         self.key = key
         self.what = what
+        self.line = line
