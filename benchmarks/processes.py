@@ -23,8 +23,9 @@ from tetrarch.client.config import ClientConfig
 from tetrarch.event_loop import run
 from tetrarch.layout import CLIENT_FILE
 from tetrarch.local_network import throw_away
-from tetrarch.network_setup import NetworkPlan, local_hosts
 from tetrarch.processes import LocalNetwork
+from tetrarch.setup.places import local_hosts
+from tetrarch.setup.plan import NetworkPlan
 
 
 @dataclass(frozen=True)

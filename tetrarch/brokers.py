@@ -2,7 +2,7 @@
 in.
 
 What lives here: the form of an entry, and the step from it to a `Broker`. What must not be known here: how
-these files are made (`tetrarch.broker_setup`), connections.
+these files are made (`tetrarch.setup.brokers`), connections.
 
     [[brokers]]
     address = "broker.example.org:8883"

@@ -1,7 +1,7 @@
 """node.toml: what is local to one replica, read strictly, and checked against its genesis.
 
 What lives here: the form of node.toml, and the step from it to `NodeSettings`. What must not be known here:
-how these files are made (`tetrarch.network_setup`), sockets, stores.
+how these files are made (`tetrarch.setup`), sockets, stores.
 
 Every fault is a `ConfigurationError`: one line that names the file, the key, and what is wrong with it. Paths
 in the file are relative to its own directory.
@@ -106,6 +106,17 @@ def load_node(path: str | Path, password: Password = None) -> NodeSettings:
     `ConfigurationError`: nothing is left to be found wrong later but sockets that are taken and the store.
     """
     return _Loader(node_file(path)).settings(password)
+
+
+def client_address(path: str | Path) -> Address | None:
+    """Return where the replica of a node.toml listens for clients, `None` where it does not. Nothing else is
+    looked at, keys least of all. Raises `ConfigurationError`."""
+    file = node_file(path)
+    listen = read_toml(file, _NodeText).listen
+    try:
+        return None if listen is None else Address.parse(listen.clients)
+    except AddressError as error:
+        raise ConfigurationError(file, "listen.clients", str(error)) from None
 
 
 class _OverTcp(NamedTuple):

@@ -15,8 +15,9 @@ from tetrarch.client.config import ClientConfig
 from tetrarch.client.states import ReplicaStatus
 from tetrarch.event_loop import run
 from tetrarch.layout import CLIENT_FILE
-from tetrarch.network_setup import NetworkPlan, make_network
 from tetrarch.processes import LocalNetwork
+from tetrarch.setup.network import make_network
+from tetrarch.setup.plan import NetworkPlan
 from tetrarch.survey import survey
 
 UP_SECONDS: Final = 60.0

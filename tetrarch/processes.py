@@ -23,7 +23,16 @@ from msgspec import Struct
 
 from tetrarch.errors import ConfigurationError
 from tetrarch.genesis_file import load_genesis
-from tetrarch.layout import BROKER, BROKER_FILE, ERROR_FILE, GENESIS_FILE, LOG_FILE, NODE_FILE, PID_FILE
+from tetrarch.layout import (
+    BROKER,
+    BROKER_FILE,
+    CLIENT_FILE,
+    ERROR_FILE,
+    GENESIS_FILE,
+    LOG_FILE,
+    NODE_FILE,
+    PID_FILE,
+)
 
 STOP_SECONDS: Final = 10.0
 """How long a replica may take to close its store before it is killed. It usually takes less than a tenth."""
@@ -221,18 +230,27 @@ def mosquitto() -> str:
 
 
 class LocalNetwork:
-    """All replicas of one network directory, on this machine, and its brokers."""
+    """All replicas of one network directory, on this machine, and its brokers.
+
+    Where there is no client.toml, the directory is one machine's part of a network: its own replicas alone.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Raises `ConfigurationError` where `directory` holds no network."""
         self.directory = directory
         self.genesis = load_genesis(directory / GENESIS_FILE)
-        self.replicas = tuple(ReplicaProcess(directory / member.name) for member in self.genesis.members)
-        homes = sorted(path.parent for path in directory.glob(f"{BROKER}-*/{BROKER_FILE}"))
-        self.brokers = tuple(BrokerProcess(home) for home in homes)
+        self.is_part = not (directory / CLIENT_FILE).exists()
+        homes = [directory / member.name for member in self.genesis.members]
+        if self.is_part:
+            homes = [home for home in homes if (home / NODE_FILE).is_file()]
+        self.replicas = tuple(ReplicaProcess(home) for home in homes)
+        brokers = sorted(path.parent for path in directory.glob(f"{BROKER}-*/{BROKER_FILE}"))
+        self.brokers = tuple(BrokerProcess(home) for home in brokers)
 
     def require_all(self) -> None:
         """Raise `ConfigurationError` where a replica's files are not in this directory."""
+        if not self.replicas and not self.brokers:
+            raise ConfigurationError(self.directory, "", "holds neither a replica nor a broker")
         for replica in self.replicas:
             if not (replica.directory / NODE_FILE).is_file():
                 raise ConfigurationError(replica.directory / NODE_FILE, "", "there is no such file")

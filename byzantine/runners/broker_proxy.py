@@ -27,8 +27,8 @@ from crypto.digest import ChainId
 from crypto.tls import certificate_der, client_context_anonymous, server_context_anonymous
 from network.address import Address
 from network.mqtt.topics import Topics
-from tetrarch.broker_setup import CERTIFICATE_FILE, KEY_FILE
 from tetrarch.layout import BROKER_FILE
+from tetrarch.setup.brokers import CERTIFICATE_FILE, KEY_FILE
 
 PUBLISH = 3
 """The type of packet that carries a message (MQTT 5.0, 2.1.2)."""

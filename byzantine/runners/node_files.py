@@ -12,8 +12,8 @@ from byzantine import scenario as plan
 from byzantine.runners.members import RealMember
 from network.address import Address
 from tetrarch.layout import NODE_FILE
-from tetrarch.network_setup import Host
 from tetrarch.processes import ReplicaProcess
+from tetrarch.setup.places import Host
 
 PATIENCE_MS = 5_000
 """How much longer replicas wait for requests, by the clock on the wall, where they are to keep their view:

@@ -31,8 +31,10 @@ from tetrarch.client.config import ClientConfig
 from tetrarch.client.states import ReplicaStatus
 from tetrarch.layout import CLIENT_FILE
 from tetrarch.local_network import UP_SECONDS
-from tetrarch.network_setup import NetworkPlan, local_places, make_network
 from tetrarch.processes import LocalNetwork
+from tetrarch.setup.network import make_network
+from tetrarch.setup.places import local_places
+from tetrarch.setup.plan import NetworkPlan
 from tetrarch.survey import ask, survey
 from tetrarch.wire import StatusReply
 

@@ -42,7 +42,7 @@ from ledger.errors import StoreError
 from tetrarch.errors import ConfigurationError
 from tetrarch.event_loop import run
 from tetrarch.layout import GENESIS_FILE
-from tetrarch.network_setup import SetupError
+from tetrarch.setup.errors import SetupError
 from tetrarch.signals import end_like_interrupt
 
 PROCESSES = "processes"

@@ -57,6 +57,8 @@ class Topics:
 
     def __init__(self, chain_id: ChainId) -> None:
         self._base = f"{ROOT}/{chain_id.hex()[:CHAIN_CHARACTERS]}"
+        self.root = f"{self._base}/"
+        """What all of them begin with."""
         self._from_member = re.compile(rf"{self._base}/member/{_NUMBER}/from/{_NUMBER}")
         self._from_client = re.compile(rf"{self._base}/member/{_NUMBER}/client/{_CLIENT}")
         self._to_client = re.compile(rf"{self._base}/client/{_CLIENT}/from/{_NUMBER}")

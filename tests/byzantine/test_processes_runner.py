@@ -37,8 +37,10 @@ from byzantine.scenario import (
 )
 from byzantine.verdicts import Result, Verdict
 from tests.tetrarch.command_line import ran
-from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
 from tetrarch.processes import ReplicaProcess
+from tetrarch.setup.network import make_network
+from tetrarch.setup.places import local_hosts
+from tetrarch.setup.plan import NetworkPlan
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 

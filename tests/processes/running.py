@@ -18,8 +18,10 @@ from tetrarch.client.client import Client
 from tetrarch.client.outcome import Outcome, Submission
 from tetrarch.event_loop import run
 from tetrarch.local_network import bring_up
-from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
 from tetrarch.processes import LocalNetwork
+from tetrarch.setup.network import make_network
+from tetrarch.setup.places import local_hosts
+from tetrarch.setup.plan import NetworkPlan
 from tetrarch.survey import survey
 from tetrarch.wire import StatusReply
 

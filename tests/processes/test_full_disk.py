@@ -12,8 +12,10 @@ import pytest
 from tests.processes.running import PATIENCE, Running, puts, submit
 from tetrarch.client.client import Client
 from tetrarch.client.outcome import Outcome, Submission
-from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
 from tetrarch.processes import LocalNetwork, ReplicaProcess
+from tetrarch.setup.network import make_network
+from tetrarch.setup.places import local_hosts
+from tetrarch.setup.plan import NetworkPlan
 from tetrarch.wire import StatusReply
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]

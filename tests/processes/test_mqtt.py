@@ -10,15 +10,9 @@ import pytest
 from tests.network.mqtt.brokers import require_mosquitto
 from tests.processes.running import PATIENCE, Running, command, json_of, puts, running, submit
 from tetrarch.errors import Unreachable
-from tetrarch.network_setup import (
-    BrokerHost,
-    Host,
-    Places,
-    local_hosts,
-    local_places,
-    local_plan,
-)
 from tetrarch.ports import LOOPBACK, take_ports
+from tetrarch.setup.places import BrokerHost, Host, Places, local_hosts, local_places
+from tetrarch.setup.plan import local_plan
 
 pytestmark = pytest.mark.processes
 

@@ -10,8 +10,10 @@ import pytest
 
 from tests.processes.running import Running, puts, running, submit
 from tests.tetrarch.command_line import ran
-from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
 from tetrarch.processes import LocalNetwork
+from tetrarch.setup.network import make_network
+from tetrarch.setup.places import local_hosts
+from tetrarch.setup.plan import NetworkPlan
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 

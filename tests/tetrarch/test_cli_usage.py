@@ -14,7 +14,9 @@ from tetrarch.cli import COMMANDS
 from tetrarch.cli.outcomes import advice, describe, verdict
 from tetrarch.cli.output import Exit
 from tetrarch.genesis_file import save_genesis
-from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
+from tetrarch.setup.network import make_network
+from tetrarch.setup.places import local_hosts
+from tetrarch.setup.plan import NetworkPlan
 
 SUBCOMMANDS = {
     "tx": ["submit", "get"],

@@ -10,8 +10,10 @@ from network.address import Address
 from network.tcp import ListenerLimits
 from tetrarch.config import load_node
 from tetrarch.errors import ConfigurationError
-from tetrarch.network_setup import Host, NetworkPlan, make_network
 from tetrarch.passwords import read_password
+from tetrarch.setup.network import make_network
+from tetrarch.setup.places import Host
+from tetrarch.setup.plan import NetworkPlan
 
 HOSTS = tuple(Host("127.0.0.1", 7000 + 2 * i, 7001 + 2 * i) for i in range(4))
 

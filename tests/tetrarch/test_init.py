@@ -10,8 +10,10 @@ import pytest
 from tests.tetrarch.command_line import ran
 from tetrarch.client.config import ClientConfig
 from tetrarch.config import load_node
-from tetrarch.errors import ConfigurationError
-from tetrarch.network_setup import Host, NetworkPlan, SetupError, load_hosts, local_hosts, make_network
+from tetrarch.setup.errors import SetupError
+from tetrarch.setup.network import make_network
+from tetrarch.setup.places import Host, local_hosts
+from tetrarch.setup.plan import NetworkPlan
 
 HOSTS = tuple(Host("127.0.0.1", 7000 + 2 * i, 7001 + 2 * i) for i in range(4))
 
@@ -127,35 +129,15 @@ def test_hosts_give_each_replica_its_place(tmp_path: Path) -> None:
     )
     result = ran("init", str(tmp_path / "net"), "--hosts", str(tmp_path / "hosts.toml"))
     assert result.code == 0
-    berlin = load_node(tmp_path / "net" / "berlin")
+    berlin = load_node(tmp_path / "net" / "10.0.0.1" / "berlin")
     assert str(berlin.peer_listen) == "0.0.0.0:7000"
     assert [str(address) for address in berlin.peers][1:] == [
         "10.0.0.2:7000",
         "ledger.example.org:17000",
         "[2001:db8::1]:7000",
     ]
-    client = ClientConfig.load(tmp_path / "net" / "client.toml")
+    client = ClientConfig.load(tmp_path / "net" / "client" / "client.toml")
     assert str(client.endpoints[berlin.member].address) == "10.0.0.1:7001"
-
-
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("", "replicas"),
-        ("[[replicas]]\npeer_port = 7000", "replicas[0].host"),
-        ("[[replicas]]\nhost = 'a'\ncolour = 'red'", "replicas[0].colour"),
-        ("[[replicas]]\nhost = 'a'\npeer_port = 0", "replicas[0].peer_port"),
-        ("[[replicas]]\nhost = 'a'\n[[replicas]]\nhost = 'a'", "replicas[1].peer_port"),
-        ("[[replicas]]\nhost = 'a'\nname='x'\n[[replicas]]\nhost = 'b'\nname='x'", "replicas[1].name"),
-        ("[[replicas]]\nhost = 'a'\npeer_port = 7001", "replicas[0].client_port"),
-    ],
-)
-def test_a_wrong_hosts_file_is_named_by_its_key(tmp_path: Path, text: str, key: str) -> None:
-    path = tmp_path / "hosts.toml"
-    path.write_text(text)
-    with pytest.raises(ConfigurationError) as caught:
-        load_hosts(path)
-    assert (caught.value.path, caught.value.key) == (path, key)
 
 
 def test_a_large_network_gets_a_checkpoint_interval_that_its_view_changes_can_bear(tmp_path: Path) -> None:

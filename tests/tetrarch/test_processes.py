@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from tetrarch.layout import PID_FILE
-from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
 from tetrarch.processes import AlreadyRunning, LocalNetwork, Pid, ReplicaProcess, registered, write_pid
+from tetrarch.setup.network import make_network
+from tetrarch.setup.places import local_hosts
+from tetrarch.setup.plan import NetworkPlan
 
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 LINGERING = f"""\

@@ -27,8 +27,9 @@ from tetrarch.client.states import ReplicaStatus
 from tetrarch.event_loop import run
 from tetrarch.layout import CLIENT_FILE, STORE
 from tetrarch.local_network import bring_up, faults, throw_away
-from tetrarch.network_setup import local_places, local_plan
 from tetrarch.processes import LocalNetwork
+from tetrarch.setup.places import local_places
+from tetrarch.setup.plan import local_plan
 from tetrarch.survey import survey
 
 WARM_UP: Final = 1_000

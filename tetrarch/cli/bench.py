@@ -55,7 +55,8 @@ def bench(
     from tetrarch.bench.load import LoadFailed
     from tetrarch.bench.run import Plan
     from tetrarch.local_network import NotRunning
-    from tetrarch.network_setup import SetupError, check_size
+    from tetrarch.setup.errors import SetupError
+    from tetrarch.setup.plan import check_size
 
     plan = Plan(replicas, transactions, seconds, clients, window, memory, rejoin, audit, transport)
     home = Path(tempfile.mkdtemp(prefix="tetrarch-bench-", dir=directory))

@@ -63,7 +63,7 @@ def demo(directory: Path, journal_file: Path | None, transport: str, as_json: bo
     from tetrarch.demo.books import BooksDiffer
     from tetrarch.demo.story import StepFailed, Story
     from tetrarch.journal import Journal
-    from tetrarch.network_setup import SetupError
+    from tetrarch.setup.errors import SetupError
 
     journal = Journal(journal_file or _journal())
     _prepare(directory)

@@ -1,16 +1,17 @@
 """`tetrarch init`: makes a network's files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tetrarch.cli.output import Exit, fail, json_option, print_json, shell
-from tetrarch.layout import CLIENT_FILE, GENESIS_FILE
+from tetrarch.layout import CLIENT, CLIENT_FILE, GENESIS_FILE
 
 if TYPE_CHECKING:
     from ledger.genesis import Genesis
-    from tetrarch.network_setup import Host, NetworkPlan, Places
+    from tetrarch.setup.places import Host, Places
+    from tetrarch.setup.plan import NetworkPlan
 
 
 @click.command()
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     "--hosts",
     "hosts_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="hosts.toml: where each replica runs, if not on this machine.",
+    help="hosts.toml: where each replica runs, if not on this machine. Makes a directory for each machine.",
 )
 @click.option(
     "--base-port",
@@ -57,43 +58,49 @@ if TYPE_CHECKING:
 @click.option("--testing", is_flag=True, help="Allow emulated malicious replicas: for tests only.")
 @click.option("--dev", "development", is_flag=True, help="Allow a single replica, which tolerates no fault.")
 @json_option
-def init(
-    directory: Path,
-    replicas: int | None,
-    transport: str | None,
-    brokers: int | None,
-    application: str,
-    parameters: tuple[str, ...],
-    hosts_file: Path | None,
-    base_port: int | None,
-    password_file: Path | None,
-    testing: bool,
-    development: bool,
-    as_json: bool,
-) -> None:
+def init(directory: Path, as_json: bool, **options: Any) -> None:
     """Make a network in DIR: its genesis, and keys, certificates and configuration of all replicas and of a
     client.
+
+    With --hosts, DIR holds a directory for each machine.
     """
-    from tetrarch.network_setup import NetworkPlan, SetupError, make_network
+    from tetrarch.setup.errors import SetupError
 
     try:
-        places = _places(hosts_file, replicas, base_port, development, transport, brokers)
-        plan = NetworkPlan(
-            hosts=places.replicas,
-            brokers=places.brokers,
-            application=application,
-            parameters=_parameters(parameters),
-            testing=testing,
-            development=development,
-            password_file=password_file,
-        )
-        genesis = make_network(directory, plan)
+        _make(directory, options, as_json)
     except SetupError as error:
         fail(Exit.USAGE, str(error))
+
+
+def _make(directory: Path, options: dict[str, Any], as_json: bool) -> None:
+    """Make a whole network by one hand."""
+    from tetrarch.setup.network import make_network
+    from tetrarch.setup.plan import NetworkPlan
+
+    hosts_file: Path | None = options["hosts_file"]
+    places = _places(
+        hosts_file,
+        options["replicas"],
+        options["base_port"],
+        options["development"],
+        options["transport"],
+        options["brokers"],
+    )
+    plan = NetworkPlan(
+        hosts=places.replicas,
+        brokers=places.brokers,
+        application=options["application"],
+        parameters=parameters_of(options["parameters"]),
+        testing=options["testing"],
+        development=options["development"],
+        password_file=options["password_file"],
+        bundles=hosts_file is not None,
+    )
+    genesis = make_network(directory, plan)
     if as_json:
         print_json(_summary(directory, plan, genesis))
     else:
-        _tell(directory, plan, genesis, local=hosts_file is None)
+        _tell(directory, plan, genesis)
 
 
 def _places(
@@ -104,7 +111,9 @@ def _places(
     transport: str | None,
     brokers: int | None,
 ) -> "Places":
-    from tetrarch.network_setup import SMALLEST, SetupError, check_size, load_hosts, local_places
+    from tetrarch.setup.errors import SetupError
+    from tetrarch.setup.places import load_hosts, local_places
+    from tetrarch.setup.plan import SMALLEST, check_size
 
     if hosts_file is None:
         if brokers is not None and transport != "mqtt":
@@ -123,7 +132,8 @@ def _places(
     return places
 
 
-def _parameters(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def parameters_of(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return the application's parameters as they were given."""
     found: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -136,13 +146,16 @@ def _parameters(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 def _summary(directory: Path, plan: "NetworkPlan", genesis: "Genesis") -> dict[str, object]:
+    from tetrarch.setup.bundles import machines
+
     return {
         "directory": str(directory),
         "chain_id": genesis.chain_id.hex(),
         "application": genesis.application,
-        "genesis": str(directory / GENESIS_FILE),
-        "client": str(directory / CLIENT_FILE),
+        "genesis": str((directory / CLIENT if plan.bundles else directory) / GENESIS_FILE),
+        "client": str((directory / CLIENT if plan.bundles else directory) / CLIENT_FILE),
         "transport": "/".join(sorted({host.transport for host in plan.hosts})),
+        "machines": machines(plan) if plan.bundles else {},
         "replicas": [
             {"name": member.name, "host": host.host, "transport": host.transport, **_ports(host)}
             for member, host in zip(genesis.members, plan.hosts, strict=True)
@@ -155,8 +168,9 @@ def _ports(host: "Host") -> dict[str, int]:
     return {"peer_port": host.peer_port, "client_port": host.client_port} if host.transport == "tcp" else {}
 
 
-def _tell(directory: Path, plan: "NetworkPlan", genesis: "Genesis", *, local: bool) -> None:
-    from tetrarch.network_setup import broker_name, tolerated
+def _tell(directory: Path, plan: "NetworkPlan", genesis: "Genesis") -> None:
+    from tetrarch.setup.places import broker_name
+    from tetrarch.setup.plan import tolerated
 
     n = len(plan.hosts)
     faults = tolerated(n)
@@ -176,15 +190,25 @@ def _tell(directory: Path, plan: "NetworkPlan", genesis: "Genesis", *, local: bo
         click.echo(f"  {broker_name(number)}: {broker.host}, port {broker.port}")
     if genesis.testing:
         click.echo("  TESTING: emulated malicious replicas may take part in this chain")
+    _tell_next(directory, plan, genesis)
+
+
+def _tell_next(directory: Path, plan: "NetworkPlan", genesis: "Genesis") -> None:
     click.echo("\nNext:")
-    if local:
+    if not plan.bundles:
         where = shell(directory)
         click.echo(f"  tetrarch up {where}")
         click.echo(f"  tetrarch tx submit {where} '{EXAMPLES.get(genesis.application, '{…}')}'")
         click.echo(f"  tetrarch status {where}")
-    else:
-        click.echo(f"  copy {directory}/genesis.json, certificates/ and its own directory to each host, then")
-        click.echo(f"  tetrarch node {shell(directory)}/NAME, on each host")
+        return
+    from tetrarch.setup.bundles import machines
+    from tetrarch.setup.services import HOME, slug
+
+    home = HOME / slug(genesis.name)
+    for name, parts in machines(plan).items():
+        click.echo(f"  copy {shell(directory / name)} to that machine, as {home}: {', '.join(parts)}")
+    click.echo(f"  keep {shell(directory / CLIENT)} for a client")
+    click.echo("  and delete them here: each holds secrets that only its own machine should have")
 
 
 EXAMPLES = {

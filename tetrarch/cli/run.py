@@ -15,6 +15,7 @@ from tetrarch.signals import end_like_interrupt
 
 if TYPE_CHECKING:
     from ledger.genesis import Genesis
+    from tetrarch.client.states import ReplicaStatus
     from tetrarch.processes import LocalNetwork
 
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 def up(directory: Path, timeout: float, as_json: bool) -> int:
     """Run all replicas of the network in DIR on this machine, as processes that go on when this one ends.
 
-    Replicas that run already are left alone. Ends as soon as all of them answer.
+    Replicas that run already are left alone. Ends as soon as all of them answer. Where DIR is one machine's
+    part of a network, only its own replicas and brokers are run, until all of these listen.
     """
     from tetrarch.cli.status import show
     from tetrarch.local_network import bring_up, faults
@@ -33,24 +35,14 @@ def up(directory: Path, timeout: float, as_json: bool) -> int:
 
     network = LocalNetwork(directory)
     network.require_all()
+    if network.is_part:
+        return _up_part(network, timeout, as_json)
     try:
         reports = bring_up(network, timeout)
     except OSError as error:
         fail(Exit.FAILED, f"a replica cannot be started: {error_line(error)}")
     if as_json:
-        print_json(
-            [
-                {
-                    "id": report.member,
-                    "name": report.name,
-                    "pid": replica.pid_number(),
-                    "reachable": report.reply is not None,
-                    "log": str(replica.log),
-                    "cause": report.cause and (replica.last_words() or report.cause),
-                }
-                for replica, report in zip(network.replicas, reports, strict=True)
-            ]
-        )
+        print_json(_rows(network, reports))
     else:
         show(reports)
     silent = faults(network, reports)
@@ -61,6 +53,43 @@ def up(directory: Path, timeout: float, as_json: bool) -> int:
     if not as_json:
         click.echo(f"\nAll {len(reports)} replicas answer. Logs: {directory}/replica-*/{LOG_FILE}")
         click.echo(f"Stop them with: tetrarch down {shell(directory)}")
+    return Exit.FINE
+
+
+def _rows(network: "LocalNetwork", reports: "list[ReplicaStatus]") -> list[dict[str, object]]:
+    return [
+        {
+            "id": report.member,
+            "name": report.name,
+            "pid": replica.pid_number(),
+            "reachable": report.reply is not None,
+            "log": str(replica.log),
+            "cause": report.cause and (replica.last_words() or report.cause),
+        }
+        for replica, report in zip(network.replicas, reports, strict=True)
+    ]
+
+
+def _up_part(network: "LocalNetwork", timeout: float, as_json: bool) -> int:
+    """Run what one machine has of a network."""
+    from tetrarch.local_part import bring_up_part
+
+    try:
+        causes = bring_up_part(network, timeout)
+    except OSError as error:
+        fail(Exit.FAILED, f"{network.directory} cannot be started: {error_line(error)}")
+    if as_json:
+        print_json([{"name": name, "listens": not cause, "cause": cause} for name, cause in causes.items()])
+    else:
+        for name, cause in causes.items():
+            click.echo(f"{name}: {cause or 'listens'}", err=bool(cause))
+    if any(causes.values()):
+        return Exit.UNREACHABLE
+    if not as_json:
+        click.echo(
+            "\nThis machine's part runs; whether the network does, a client can ask (tetrarch status)."
+        )
+        click.echo(f"Stop it with: tetrarch down {shell(network.directory)}")
     return Exit.FINE
 
 
@@ -90,9 +119,12 @@ def down(directory: Path, timeout: float, as_json: bool) -> int:
 @click.command()
 @click.argument("directory", metavar="REPLICA", type=click.Path(path_type=Path))
 @click.option("--log-to-terminal", is_flag=True, help="Readable lines on stderr, instead of the log file.")
+@click.option("--check", is_flag=True, help="Only tell whether it runs, and takes connections if it should.")
 @json_option
-def node(directory: Path, log_to_terminal: bool, as_json: bool) -> int:
+def node(directory: Path, log_to_terminal: bool, check: bool, as_json: bool) -> int:
     """Run the replica in the directory REPLICA (or with that node.toml) until Ctrl-C or SIGTERM."""
+    if check:
+        return _check_node(directory, as_json)
     from msgspec.structs import replace
 
     from crypto.tls import TlsError
@@ -120,6 +152,21 @@ def node(directory: Path, log_to_terminal: bool, as_json: bool) -> int:
         fail(Exit.FAILED, f"{settings.name} cannot run: {error_line(error)}")
 
 
+def _check_node(directory: Path, as_json: bool) -> int:
+    """Look at the replica's process and port. What it does with the others, `status` asks."""
+    from tetrarch.config import node_file
+    from tetrarch.local_part import fault
+    from tetrarch.processes import ReplicaProcess
+
+    replica = ReplicaProcess(node_file(directory).parent)
+    cause = fault(replica)
+    if as_json:
+        print_json({"name": replica.name, "listens": not cause, "cause": cause})
+    else:
+        click.echo(f"{replica.name}: {cause or 'runs'}", err=bool(cause))
+    return Exit.UNREACHABLE if cause else Exit.FINE
+
+
 @click.command()
 @click.option(
     "--app", "application", default="kv", metavar="NAME", show_default=True, help="The application."
@@ -133,7 +180,9 @@ def dev(application: str, replicas: int, transport: str, keep: bool, as_json: bo
     import shutil
 
     from tetrarch.local_network import NotRunning, throw_away
-    from tetrarch.network_setup import SetupError, check_size, local_places, local_plan
+    from tetrarch.setup.errors import SetupError
+    from tetrarch.setup.places import local_places
+    from tetrarch.setup.plan import check_size, local_plan
 
     home = Path(tempfile.mkdtemp(prefix="tetrarch-dev-"))
     try:

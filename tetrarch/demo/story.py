@@ -30,8 +30,10 @@ from tetrarch.event_loop import run
 from tetrarch.journal import Journal, LineOutcome, submit_journal
 from tetrarch.layout import CLIENT_FILE
 from tetrarch.local_network import bring_up, faults
-from tetrarch.network_setup import local_places, local_plan, make_network
 from tetrarch.processes import LocalNetwork, ReplicaProcess
+from tetrarch.setup.network import make_network
+from tetrarch.setup.places import local_places
+from tetrarch.setup.plan import local_plan
 from tetrarch.survey import survey
 
 REPLICAS: Final = 4

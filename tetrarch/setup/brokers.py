@@ -43,7 +43,7 @@ PASSWORD_BYTES: Final = 24
 """Drawn, so guessing is hopeless however the broker hashes them."""
 
 _SALT_BYTES: Final = 12
-_ITERATIONS: Final = 101
+ITERATIONS: Final = 101
 """As mosquitto_passwd(1) does: the form of the file allows more, but passwords are drawn."""
 
 QUEUED_BYTES: Final = 64 * 1024 * 1024
@@ -162,7 +162,7 @@ def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return False
+        return host == "localhost"
 
 
 def access_text(rights: Mapping[str, Rights]) -> str:
@@ -179,5 +179,5 @@ def access_text(rights: Mapping[str, Rights]) -> str:
 def hashed(password: str) -> str:
     """Return a password as Mosquitto keeps it: PBKDF2 with HMAC-SHA-512 (RFC 8018, 5.2)."""
     salt = secrets.token_bytes(_SALT_BYTES)
-    key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ITERATIONS)
-    return f"$7${_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
+    key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS)
+    return f"$7${ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"

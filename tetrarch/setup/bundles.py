@@ -9,6 +9,7 @@ What lives here: who gets what. What must not be known here: what stands in the 
 """
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from ledger.genesis import Genesis
@@ -56,12 +57,17 @@ def arrange(whole: Path, directory: Path, plan: NetworkPlan, genesis: Genesis) -
 
 def _begin(bundle: Path, public: Path) -> None:
     bundle.mkdir(mode=PRIVATE)
-    copy_public(public, bundle)
+    copy_public(public, bundle, all_certificates(public))
 
 
-def copy_public(source: Path, target: Path) -> None:
-    """Copy what everybody may see of a network. Raises `OSError`."""
+def all_certificates(directory: Path) -> list[str]:
+    """Return the names of all certificates of a network that was made here."""
+    return [path.name for path in (directory / CERTIFICATES).iterdir()]
+
+
+def copy_public(source: Path, target: Path, certificates: Iterable[str]) -> None:
+    """Copy what everybody may see of a network, and nothing that lies beside it. Raises `OSError`."""
     shutil.copyfile(source / GENESIS_FILE, target / GENESIS_FILE)
-    shutil.copytree(
-        source / CERTIFICATES, target / CERTIFICATES, copy_function=shutil.copyfile, dirs_exist_ok=True
-    )
+    (target / CERTIFICATES).mkdir(exist_ok=True)
+    for name in certificates:
+        shutil.copyfile(source / CERTIFICATES / name, target / CERTIFICATES / name)

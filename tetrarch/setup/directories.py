@@ -13,6 +13,7 @@ from typing import Final
 
 from crypto.errors import CryptoError
 from crypto.files import cause
+from ledger.jsonfile import FileFault
 from tetrarch.setup.errors import SetupError
 
 PRIVATE: Final = 0o700
@@ -49,5 +50,5 @@ def faults(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SetupError(f"{directory} cannot be made: {cause(error)}") from None
-    except CryptoError as error:
+    except (CryptoError, FileFault) as error:
         raise SetupError(str(error)) from None

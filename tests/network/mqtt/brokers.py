@@ -22,10 +22,10 @@ from network.mqtt.station import MqttStation
 from network.mqtt.topics import Rights, Topics
 from network.tcp import ListenerLimits
 from tests.network.harness import CHAIN, PATIENCE_S, Recorder
-from tetrarch.broker_setup import CLIENT_USER, access_rights, write_broker
 from tetrarch.layout import ERROR_FILE
 from tetrarch.ports import LOOPBACK, take_ports
 from tetrarch.processes import BrokerMissing, BrokerProcess, mosquitto
+from tetrarch.setup.brokers import CLIENT_USER, access_rights, hashed, write_broker
 
 ALL_POWERFUL = "all-powerful"
 """An account that may read and write every topic: what the broker itself could do."""
@@ -51,9 +51,9 @@ class RunningBroker:
         members = {f"replica-{number}": MemberId(number) for number in range(4)}
         rights = access_rights(ChainId(CHAIN), members, (CLIENT_USER,))
         rights[ALL_POWERFUL] = Rights(("#",), ("#",))
-        passwords = dict.fromkeys(rights, PASSWORD)
+        hashes = {user: hashed(PASSWORD) for user in rights}
         own = getpass.getuser()
-        self.certificate = write_broker(directory, "tests", self.address, LOOPBACK, rights, passwords, own)
+        self.certificate = write_broker(directory, "tests", self.address, LOOPBACK, rights, hashes, own)
         self.process = BrokerProcess(directory)
 
     def start(self) -> None:

@@ -20,7 +20,7 @@ from network.mqtt.listener import FIRST_CONNECTION
 from network.tcp import AcceptLimits, ListenerLimits
 from tests.network.harness import CHAIN, Recorder, on_every_loop
 from tests.network.mqtt.brokers import Member, RunningBroker, leaving, member_key, running_broker
-from tetrarch.broker_setup import CLIENT_USER
+from tetrarch.setup.brokers import CLIENT_USER
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from tests.network.mqtt.brokers import (
     pair,
     running_broker,
 )
-from tetrarch.broker_setup import CLIENT_USER
+from tetrarch.setup.brokers import CLIENT_USER
 
 QUICK = MeshLimits(heartbeat_ms=100, silent_heartbeats=10)
 """A member that is not heard for a second is down."""
