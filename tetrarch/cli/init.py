@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from tetrarch.cli.ceremony import ceremony_options, parameters_of, step_of
 from tetrarch.cli.output import Exit, fail, json_option, print_json, shell
 from tetrarch.layout import CLIENT, CLIENT_FILE, GENESIS_FILE
 
@@ -57,19 +59,27 @@ if TYPE_CHECKING:
 )
 @click.option("--testing", is_flag=True, help="Allow emulated malicious replicas: for tests only.")
 @click.option("--dev", "development", is_flag=True, help="Allow a single replica, which tolerates no fault.")
+@ceremony_options
 @json_option
-def init(directory: Path, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def init(context: click.Context, /, directory: Path, as_json: bool, **options: Any) -> None:
     """Make a network in DIR: its genesis, and keys, certificates and configuration of all replicas and of a
     client.
 
-    With --hosts, DIR holds a directory for each machine.
+    With --hosts, DIR holds a directory for each machine. With --join, --members, --client or --admit, DIR is
+    one party's own, and a network is made of which nobody ever holds two members' keys: docs/deployment.md.
     """
     from tetrarch.setup.errors import SetupError
 
+    given = {name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
     try:
+        step = step_of(given)
+        if step is not None:
+            return step(directory, options, as_json)
         _make(directory, options, as_json)
     except SetupError as error:
         fail(Exit.USAGE, str(error))
+    return None
 
 
 def _make(directory: Path, options: dict[str, Any], as_json: bool) -> None:
@@ -130,19 +140,6 @@ def _places(
     if replicas not in (None, len(places.replicas)):
         raise SetupError(f"{hosts_file} lists {len(places.replicas)} replicas, --replicas says {replicas}")
     return places
-
-
-def parameters_of(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return the application's parameters as they were given."""
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            fail(Exit.USAGE, f"--parameter {text!r}: a parameter is given as NAME=VALUE")
-        if name in found:
-            fail(Exit.USAGE, f"--parameter {name!r} is given twice")
-        found[name] = value
-    return tuple(found.items())
 
 
 def _summary(directory: Path, plan: "NetworkPlan", genesis: "Genesis") -> dict[str, object]:
