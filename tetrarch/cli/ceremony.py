@@ -162,6 +162,7 @@ def _brokers(texts: tuple[str, ...], authority: Path | None) -> "tuple[BrokerHos
 
 def _settle(directory: Path, options: dict[str, Any], as_json: bool) -> None:
     from tetrarch.setup.ceremony import settle
+    from tetrarch.setup.services import bundle_home
 
     name: str = options["join"]
     network = settle(directory, name, options["network"])
@@ -173,6 +174,9 @@ def _settle(directory: Path, options: dict[str, Any], as_json: bool) -> None:
         "\nNext:\n  compare all of this with every other party, aloud: only then is nobody added or left out"
     )
     click.echo(f"  tetrarch node {shell(directory / name)}")
+    home = bundle_home(network.genesis.name)
+    if directory.absolute() != home:
+        click.echo(f"  before using its systemd unit, move {shell(directory)} to {home}")
     return None
 
 

@@ -199,9 +199,9 @@ def _tell_next(directory: Path, plan: "NetworkPlan", genesis: "Genesis") -> None
         click.echo(f"  tetrarch status {where}")
         return
     from tetrarch.setup.bundles import machines
-    from tetrarch.setup.services import HOME, slug
+    from tetrarch.setup.services import bundle_home
 
-    home = HOME / slug(genesis.name)
+    home = bundle_home(genesis.name)
     for name, parts in machines(plan).items():
         click.echo(f"  copy {shell(directory / name)} to that machine, as {home}: {', '.join(parts)}")
     click.echo(f"  keep {shell(directory / CLIENT)} for a client")

@@ -30,6 +30,7 @@ from tetrarch.genesis_file import load_genesis, save_genesis
 from tetrarch.layout import (
     BROKER_PASSWORD,
     CERTIFICATES,
+    CLIENT_FILE,
     GENESIS_FILE,
     JOINING_FILE,
     NETWORK_FILE,
@@ -80,6 +81,8 @@ def join(directory: Path, host: Host, password_file: Path | None) -> PublicPart:
     public = public_file(directory, name)
     if public.exists():
         raise SetupError(f"{public} exists already, and is never overwritten: choose another name")
+    if (directory / CLIENT_FILE).exists():
+        raise SetupError(f"{directory} is a client's, or a whole network's: choose another directory")
     with faults(directory):
         directory.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     with appearing(directory / name, PRIVATE) as beside:

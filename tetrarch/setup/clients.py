@@ -21,7 +21,7 @@ from ledger.jsonfile import FileFault, parse_json, read_bounded, write_json
 from ledger.receipt_text import Hex32
 from network.mqtt.topics import USER, Topics
 from tetrarch.errors import ConfigurationError
-from tetrarch.layout import BROKER_FILE, CLIENT_FILE, CLIENT_KEY, CLIENT_PASSWORD
+from tetrarch.layout import BROKER_FILE, CLIENT_FILE, CLIENT_KEY, CLIENT_PASSWORD, GENESIS_FILE
 from tetrarch.passwords import read_password
 from tetrarch.setup.brokers import ACCESS_FILE, PASSWORDS_FILE, access_text, hashed, new_password
 from tetrarch.setup.bundles import copy_public
@@ -71,7 +71,7 @@ def make_client(
     if not USER.fullmatch(name):
         raise SetupError(f"{name!r} is no name for an account: 1 to 64 of a-z A-Z 0-9 . _ -")
     file = directory / f"{name}.{ACCOUNT}"
-    for made in (directory / CLIENT_FILE, directory / CLIENT_PASSWORD, file):
+    for made in (directory / CLIENT_FILE, directory / CLIENT_PASSWORD, directory / GENESIS_FILE, file):
         if made.exists():
             raise SetupError(f"{made} exists already, and is never overwritten: choose another directory")
     with faults(directory):

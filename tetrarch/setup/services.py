@@ -107,6 +107,11 @@ def slug(network: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", network)
 
 
+def bundle_home(network: str) -> Path:
+    """Return where a network's units expect their machine's bundle."""
+    return HOME / slug(network)
+
+
 def unit_name(name: str) -> str:
     """Return what the unit of a replica or broker is called."""
     return f"tetrarch-{name}.service"
@@ -114,7 +119,7 @@ def unit_name(name: str) -> str:
 
 def replica_unit(network: str, name: str, brokers: Sequence[str] = ()) -> str:
     """Return the unit of a replica; `brokers`: those of the same machine, which start before it."""
-    home = HOME / slug(network)
+    home = bundle_home(network)
     return _unit(
         what="replica",
         network=network,
@@ -135,10 +140,9 @@ def broker_unit(network: str, name: str) -> str:
 
 
 def _unit(*, network: str, **parts: str) -> str:
-    name = slug(network)
     return _UNIT.format(
-        network=name,
-        home=HOME / name,
+        network=slug(network),
+        home=bundle_home(network),
         user=SERVICE_USER,
         stop_seconds=STOP_SECONDS,
         open_files=OPEN_FILES,

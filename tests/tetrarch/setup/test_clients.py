@@ -128,6 +128,15 @@ def test_what_is_no_broker_admits_nobody(network: Path) -> None:
     refused(ran("init", str(network / "alice"), "--admit", account), "holds no broker")
 
 
+def test_clients_and_members_have_directories_of_their_own(network: Path) -> None:
+    public = str(network / "net" / "public")
+    assert ran("init", str(network / "rome"), "--join", "rome", "--network", public).code == 0
+    refused(client(network, "alice", "rome"), "exists already")
+    assert client(network).code == 0
+    refused(ran("init", str(network / "alice"), "--join", "bonn", "--host", "a"), "is a client's")
+    assert not (network / "alice" / "bonn").exists()
+
+
 def test_a_client_overwrites_nothing(network: Path) -> None:
     assert client(network).code == 0
     key = (network / "alice" / "client.key").read_bytes()
