@@ -7,6 +7,7 @@ must not be known here: whether the network as a whole does anything (`tetrarch.
 import json
 import socket
 import time
+from errno import EACCES, EADDRINUSE
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,6 @@ from tetrarch.config import client_address
 from tetrarch.layout import BROKER_FILE
 from tetrarch.processes import BrokerProcess, LocalNetwork, OwnProcess, ReplicaProcess
 
-CONNECT_SECONDS: Final = 2.0
 PAUSE_SECONDS: Final = 0.1
 
 NO_PROCESS: Final = "does not run"
@@ -47,7 +47,8 @@ def bring_up_part(network: LocalNetwork, seconds: float) -> dict[str, str]:
 
 
 def fault(process: OwnProcess, log_from: int | None = None) -> str:
-    """Return why a replica or broker of this machine cannot be reached; empty where it can.
+    """Return why a replica or broker of this machine cannot be reached, as far as its process and its port
+    tell; empty where it can.
 
     A replica that listens nowhere is told by its log, from this byte on; `None`: its process is enough.
     Raises `ConfigurationError`.
@@ -60,16 +61,27 @@ def fault(process: OwnProcess, log_from: int | None = None) -> str:
             return "" if log_from is None or _said_listening(process.log, log_from) else "is not ready yet"
     else:
         address = _broker_address(process)
-    return "" if address is None else _refusal(address)
+    return "" if address is None or _is_taken(address) else f"does not listen at {address} yet"
 
 
-def _refusal(address: Address) -> str:
-    """Why nobody can connect. Where an address stands for every interface, it stands for this machine too."""
+def _is_taken(address: Address) -> bool:
+    """Whether somebody listens at an address of this machine: it cannot be had a second time. To connect
+    would be seen there as a handshake that fails."""
     try:
-        socket.create_connection((address.host, address.port), CONNECT_SECONDS).close()
-    except OSError as error:
-        return f"{address}: {error.strerror or error}"
-    return ""
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    for family, kind, protocol, _, place in found:
+        with socket.socket(family, kind, protocol) as probe:
+            # One that is bound for this moment only keeps nobody from listening, who asks for the same.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(place)
+            except OSError as error:
+                # A low port, which only root could try: the process has to be enough.
+                if error.errno in (EADDRINUSE, EACCES):
+                    return True
+    return False
 
 
 def _broker_address(process: OwnProcess) -> Address | None:

@@ -70,6 +70,8 @@ def test_each_machine_runs_its_own_part_of_a_network(home: Path) -> None:
     assert up(second) == {"replica-1": True, "replica-3": True}
     committed_everywhere(home / "net" / "client")
     command("node", "--check", str(first / "replica-0"))
+    log = LocalNetwork(first).replicas[0].log
+    assert "handshake_failed" not in log.read_text(), "a check is no failed handshake"
     stopped = {each["name"]: each["outcome"] for each in json_of("down", str(first))}
     assert stopped == {"replica-0": "stopped", "replica-2": "stopped"}
     command("node", "--check", str(first / "replica-0"), code=3)
@@ -91,12 +93,17 @@ def test_a_replica_that_is_halted_before_it_listens_is_not_taken_to_run(home: Pa
     command("init", str(home / "net"), "--hosts", str(home / "hosts.toml"))
     part = home / "net" / "localhost"
     network = LocalNetwork(part)
-    network.replicas[0].start()
-    assert network.replicas[0].signal(signal.SIGSTOP)
-    told = {each["name"]: each["listens"] for each in json_of("up", str(part), "--timeout", "3", code=3)}
-    assert told == {"replica-0": False, "replica-2": True}
-    command("node", "--check", str(part / "replica-0"), code=3)
-    network.kill()
+    halted = network.replicas[0]
+    halted.start()
+    try:
+        assert halted.signal(signal.SIGSTOP)
+        told = {each["name"]: each for each in json_of("up", str(part), "--timeout", "3", code=3)}
+        assert not told["replica-0"]["listens"]
+        command("node", "--check", str(halted.directory), code=3)
+        assert halted.signal(signal.SIGCONT)
+        assert up(part) == {"replica-0": True, "replica-2": True}
+    finally:
+        network.kill()
 
 
 def join_all(home: Path, *more: str) -> None:

@@ -119,7 +119,7 @@ def down(directory: Path, timeout: float, as_json: bool) -> int:
 @click.command()
 @click.argument("directory", metavar="REPLICA", type=click.Path(path_type=Path))
 @click.option("--log-to-terminal", is_flag=True, help="Readable lines on stderr, instead of the log file.")
-@click.option("--check", is_flag=True, help="Only tell whether it runs, and takes connections if it should.")
+@click.option("--check", is_flag=True, help="Only tell whether it runs, and listens if it should.")
 @json_option
 def node(directory: Path, log_to_terminal: bool, check: bool, as_json: bool) -> int:
     """Run the replica in the directory REPLICA (or with that node.toml) until Ctrl-C or SIGTERM."""
