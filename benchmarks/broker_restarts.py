@@ -26,8 +26,9 @@ from tetrarch.client.config import ClientConfig
 from tetrarch.client.outcome import Submission
 from tetrarch.layout import CLIENT_FILE
 from tetrarch.local_network import throw_away
-from tetrarch.network_setup import local_places, local_plan
 from tetrarch.processes import BrokerProcess, LocalNetwork
+from tetrarch.setup.places import local_places
+from tetrarch.setup.plan import local_plan
 
 BAR_S = 3.0
 """From the broker's return to the next outcome."""

@@ -24,7 +24,7 @@ from pbft import Tuning as Usual
 from tests.machines.regions import one_way_ms, region
 from tetrarch.bench.machine import percentile
 from tetrarch.engines import UnusableGenesis
-from tetrarch.network_setup import INTERVALS
+from tetrarch.setup.plan import INTERVALS
 
 SINGLE = 50
 """Transactions of the single client, one after the other."""

@@ -26,11 +26,13 @@ from tests.machines.hosts import Host
 from tests.machines.laboratory import Laboratory, missing
 from tests.machines.load import SteadyLoad
 from tests.processes.running import PATIENCE, Running
-from tetrarch import network_setup
 from tetrarch.auditing import audit_stores, compare_stores, worst
 from tetrarch.layout import BROKER_FILE, CLIENT_FILE, GENESIS_FILE, NODE_FILE
-from tetrarch.network_setup import NetworkPlan, make_network
 from tetrarch.processes import PROGRAM, BrokerProcess, LocalNetwork, Pid, ReplicaProcess
+from tetrarch.setup import places
+from tetrarch.setup.brokers import SERVICE_USER
+from tetrarch.setup.network import make_network
+from tetrarch.setup.plan import NetworkPlan
 from tetrarch.wire import StatusReply
 
 BROKER: Final = "broker"
@@ -62,7 +64,7 @@ class Tcp:
 
     def plan(self, replicas: Sequence[Host], further: Mapping[str, Host]) -> NetworkPlan:
         """Return a network whose replicas have the usual ports, each at its own address."""
-        return NetworkPlan(tuple(network_setup.Host(host.address) for host in replicas))
+        return NetworkPlan(tuple(places.Host(host.address) for host in replicas))
 
     def prepare(self, directory: Path) -> None:
         """Nothing."""
@@ -75,15 +77,14 @@ class AtBroker:
 
     def plan(self, replicas: Sequence[Host], further: Mapping[str, Host]) -> NetworkPlan:
         """Return a network with one broker."""
-        members = tuple(network_setup.Host(host.address, transport="mqtt") for host in replicas)
-        return NetworkPlan(members, brokers=(network_setup.BrokerHost(further[BROKER].address),))
+        members = tuple(places.Host(host.address, transport="mqtt") for host in replicas)
+        return NetworkPlan(members, brokers=(places.BrokerHost(further[BROKER].address),))
 
     def prepare(self, directory: Path) -> None:
         """Started by root, Mosquitto becomes another user, who may not read what lies in a test's
         directory."""
         for file in directory.glob(f"*/{BROKER_FILE}"):
-            with file.open("a") as text:
-                text.write(f"user {getpass.getuser()}\n")
+            file.write_text(file.read_text().replace(f"user {SERVICE_USER}\n", f"user {getpass.getuser()}\n"))
 
 
 TRANSPORTS: Final[dict[str, Transport]] = {"tcp": Tcp(), "mqtt": AtBroker()}
