@@ -20,6 +20,7 @@ To be read beside the paper, in this order:
 | `contradictions` | which two statements convict their member |
 | `statements`, `search` | finding such statements in what was stored |
 | `replica` | all of it behind the contract |
+| `milestones` | what its messages and records tell whoever watches it |
 
 "Section" means the paper's; "rule" one of those numbered in docs/protocol.md, to which
 tests/pbft/test_checklist.py holds the engine.
@@ -29,6 +30,7 @@ from pbft.certificates import CommitVerifier
 from pbft.door import Door
 from pbft.judge import RecordsJudge
 from pbft.limits import Limits, Tuning
+from pbft.milestones import PbftMilestones
 from pbft.replica import Pbft
 from pbft.search import PbftEvidence
 from pbft.sizes import largest_new_view
@@ -39,6 +41,7 @@ __all__ = [
     "Limits",
     "Pbft",
     "PbftEvidence",
+    "PbftMilestones",
     "RecordsJudge",
     "Tuning",
     "largest_new_view",

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from consensus.contract import Engine
 from consensus.evidence import EvidenceJudge
+from consensus.milestones import MilestoneReader
 from consensus.quorum import Quorums
 from crypto.attestation import Height
 from crypto.batch import Millis
@@ -19,7 +20,16 @@ from crypto.signed import MAX_ENVELOPE_BYTES, Envelope, Signed
 from ledger.audit.records import EngineRecord, EngineRecordsVerifier, HeldTransaction, Judged
 from ledger.certificates import CertificateVerifier
 from ledger.genesis import Genesis
-from pbft import CommitVerifier, Limits, Pbft, PbftEvidence, RecordsJudge, Tuning, largest_new_view
+from pbft import (
+    CommitVerifier,
+    Limits,
+    Pbft,
+    PbftEvidence,
+    PbftMilestones,
+    RecordsJudge,
+    Tuning,
+    largest_new_view,
+)
 from pbft import Door as PbftDoor
 
 
@@ -49,6 +59,8 @@ class Ordering(Struct, frozen=True):
     """Judges what the engine stored, for the audit."""
     evidence: EvidenceJudge
     """Knows which statements contradict each other, and finds them."""
+    milestones: MilestoneReader
+    """Tells from messages and records how far a batch has come."""
 
 
 class PbftRecords:
@@ -93,7 +105,8 @@ def _pbft(genesis: Genesis, roster: Roster) -> Ordering:
     door = PbftDoor(roster, limits.window, limits.max_batch_transactions)
     records = PbftRecords(RecordsJudge(roster, limits.window, limits.max_batch_transactions))
     acceptance = Quorums.byzantine(roster.n).weak
-    return Ordering(make, door, CommitVerifier(roster), acceptance, records, PbftEvidence(roster))
+    verifier, evidence = CommitVerifier(roster), PbftEvidence(roster)
+    return Ordering(make, door, verifier, acceptance, records, evidence, PbftMilestones())
 
 
 ENGINES: Mapping[str, Callable[[Genesis, Roster], Ordering]] = {"pbft": _pbft}
