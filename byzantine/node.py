@@ -40,8 +40,9 @@ from network.errors import NetworkError
 from tetrarch.config import load_node, node_file
 from tetrarch.engines import UnusableGenesis, ordering
 from tetrarch.errors import ConfigurationError
+from tetrarch.node.composition import Parts
 from tetrarch.node.settings import NodeSettings
-from tetrarch.node.shell import Parts, run_node
+from tetrarch.node.shell import run_node
 from tetrarch.processes import AlreadyRunning, registered
 
 REFUSED = 2

@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Address
-from typing import Final
+from typing import Final, Protocol, cast
 
 from network.address import Address
 from network.bounds import Ending
-from network.channel import Channel
 from network.errors import ListenError, said
 from network.tally import Tally
 
@@ -49,6 +48,31 @@ class AcceptLimits:
     """A handshake costs about 0.5 ms of CPU: this is a tenth of a core at most."""
 
 
+class Accepted(Protocol):
+    """What an acceptor makes for a connection: a protocol of asyncio's that says when it is gone."""
+
+    gone: asyncio.Event
+    when_gone: Callable[[], None]
+    """Called when it is gone; set by the acceptor, which counts connections."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is through what others call a handshake: what comes before anybody is served."""
+        ...
+
+    def close(self, ending: Ending, /) -> None:
+        """End it after what is to be sent was sent, soon."""
+        ...
+
+    def abort(self, ending: Ending, /) -> None:
+        """End it now."""
+        ...
+
+    def connection_lost(self, exc: Exception | None, /) -> None:
+        """It has ended, or never began."""
+        ...
+
+
 class Acceptor:
     """Listens on one address and makes a channel for each connection that is let in.
 
@@ -56,7 +80,7 @@ class Acceptor:
     """
 
     def __init__(
-        self, address: Address, make: Callable[[], Channel], limits: AcceptLimits, tally: Tally
+        self, address: Address, make: Callable[[], Accepted], limits: AcceptLimits, tally: Tally
     ) -> None:
         self._address = address
         self._make = make
@@ -65,7 +89,7 @@ class Acceptor:
         self._socket: socket.socket | None = None
         self._resting: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._channels: dict[Channel, str] = {}
+        self._channels: dict[Accepted, str] = {}
         self._origins: dict[str, int] = {}
         self._allowance = float(limits.handshakes_per_second)
         self._reckoned_at = 0.0
@@ -160,9 +184,11 @@ class Acceptor:
             return "refused_too_many_handshakes_from_one_origin"
         return None
 
-    async def _connect(self, channel: Channel, connection: socket.socket) -> None:
+    async def _connect(self, channel: Accepted, connection: socket.socket) -> None:
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: channel, connection)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: cast(asyncio.BaseProtocol, channel), connection
+            )
         except OSError as error:
             self._tally.note("accept_failed", why=said(error))
             connection.close()
@@ -171,7 +197,7 @@ class Acceptor:
             if self._closing:
                 channel.abort(Ending.ASKED)
 
-    def _release(self, channel: Channel) -> None:
+    def _release(self, channel: Accepted) -> None:
         origin = self._channels.pop(channel)
         self._origins[origin] -= 1
         if not self._origins[origin]:

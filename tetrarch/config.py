@@ -30,6 +30,7 @@ from tetrarch.genesis_file import load_genesis
 from tetrarch.layout import NODE_FILE
 from tetrarch.node.limits import NodeLimits
 from tetrarch.node.settings import NodeSettings
+from tetrarch.node.trace import CHOICE, NONE
 from tetrarch.passwords import read_password
 from tetrarch.toml_file import read_toml
 
@@ -79,6 +80,16 @@ class _TuningText(Struct, frozen=True, forbid_unknown_fields=True):
     checking_processes: Annotated[int, Meta(ge=0, le=MAX_CHECKING_PROCESSES)] = 0
 
 
+class _Metrics(Struct, frozen=True, forbid_unknown_fields=True):
+    listen: _AddressText
+
+
+class _Trace(Struct, frozen=True, forbid_unknown_fields=True):
+    transactions: Annotated[str, Meta(pattern=rf"\A({CHOICE.pattern})\Z")] = NONE
+    """Which are followed through the log: none, all, or those whose ids begin with these hexadecimal
+    digits."""
+
+
 class _NodeText(Struct, frozen=True, forbid_unknown_fields=True):
     name: _Name
     genesis: _Path
@@ -91,6 +102,8 @@ class _NodeText(Struct, frozen=True, forbid_unknown_fields=True):
     log: _Path | None = None
     restored_from_backup: bool = False
     tuning: _TuningText = _TuningText()
+    metrics: _Metrics | None = None
+    trace: _Trace = _Trace()
 
 
 def node_file(path: str | Path) -> Path:
@@ -124,6 +137,18 @@ class _OverTcp(NamedTuple):
 
     address: Address
     certificate: bytes
+
+
+def load_trace(path: str | Path) -> str:
+    """Return which transactions a node.toml says are to be followed. Raises `ConfigurationError`."""
+    return read_toml(node_file(path), _NodeText).trace.transactions
+
+
+def load_log_path(path: str | Path) -> Path | None:
+    """Return where a node.toml has its log written, without opening a key. Raises `ConfigurationError`."""
+    file = node_file(path)
+    log = read_toml(file, _NodeText).log
+    return None if log is None else file.parent / Path(log).expanduser()
 
 
 class _Loader:
@@ -164,6 +189,8 @@ class _Loader:
             checking_processes=tuning.checking_processes,
             marked=text.restored_from_backup,
             log=None if text.log is None else self._beside(text.log),
+            metrics=None if text.metrics is None else self._address("metrics.listen", text.metrics.listen),
+            trace=text.trace.transactions,
         )
 
     def _fault(self, key: str, what: str) -> ConfigurationError:

@@ -270,6 +270,8 @@ class StatusReply(Frame, frozen=True):
     ignored: Annotated[tuple[tuple[str, int], ...], Meta(max_length=MAX_COUNTERS)]
     resident_bytes: int
     uptime_ms: Annotated[int, Meta(ge=0, le=MAX_MILLIS)]
+    transactions: Annotated[int, Meta(ge=0)] = 0
+    """Executed since its start: differences tell how many per second."""
 
 
 class EngineMessage(Frame, frozen=True):

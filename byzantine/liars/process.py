@@ -22,7 +22,7 @@ from ledger.keyvalue import Change, Family, KeyValue
 from network.tally import Report as Tell
 from tetrarch.node.effects import ConnectionId
 from tetrarch.node.settings import NodeSettings
-from tetrarch.node.sockets import Handler, Network, OpenNetwork
+from tetrarch.node.sockets import Handler, Network, NetworkLoad, OpenNetwork
 from tetrarch.node.transports import open_network as open_transports
 
 
@@ -161,6 +161,11 @@ class LyingNetwork:
     def counts(self) -> Mapping[str, int]:
         """How often something was wrong with connections."""
         return self._network.counts
+
+    @property
+    def load(self) -> NetworkLoad:
+        """What the network holds."""
+        return self._network.load
 
     async def start(self) -> None:
         """Listen and connect, and begin to speak when time begins."""

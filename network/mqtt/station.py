@@ -50,6 +50,7 @@ class MqttStation:
         report: Report = log_line,
     ) -> None:
         self._member = member
+        self._members = tuple(keys)
         self._topics = Topics(chain_id)
         self._tally = Tally(report)
         self._client_tally = Tally(report)
@@ -80,6 +81,16 @@ class MqttStation:
     def client_counts(self) -> dict[str, int]:
         """How often something was wrong with clients, by reason."""
         return self._client_tally.counts
+
+    @property
+    def clients(self) -> int:
+        """How many clients are connected."""
+        return self._listener.connections
+
+    @property
+    def queued(self) -> dict[MemberId, int]:
+        """Bytes that wait for each member with whom it speaks this way."""
+        return {member: self._mesh.queued(member) for member in self._members}
 
     def start(self) -> None:
         """Begin to connect."""

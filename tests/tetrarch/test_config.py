@@ -8,7 +8,7 @@ import pytest
 
 from network.address import Address
 from network.tcp import ListenerLimits
-from tetrarch.config import load_node
+from tetrarch.config import load_log_path, load_node, load_trace
 from tetrarch.errors import ConfigurationError
 from tetrarch.passwords import read_password
 from tetrarch.setup.network import make_network
@@ -167,3 +167,34 @@ def test_a_password_file_that_protects_nothing_is_refused(tmp_path: Path, conten
     with pytest.raises(ConfigurationError) as caught:
         read_password(path)
     assert caught.value.path == path
+
+
+def test_metrics_and_traces_are_off_unless_asked_for(net: Path) -> None:
+    settings = load_node(net / "replica-0")
+    assert settings.metrics is None
+    assert settings.trace == "none"
+
+
+def test_metrics_and_traces_are_read(net: Path) -> None:
+    file = net / "replica-0" / "node.toml"
+    file.write_text(
+        f'{file.read_text()}\n[metrics]\nlisten = "127.0.0.1:9464"\n\n[trace]\ntransactions = "a7"\n'
+    )
+    settings = load_node(file)
+    assert settings.metrics == Address("127.0.0.1", 9464)
+    assert settings.trace == load_trace(net / "replica-0") == "a7"
+
+
+@pytest.mark.parametrize("choice", ["A7", "some", "", "0x", "alla", "a" * 65])
+def test_a_trace_of_what_is_no_beginning_of_an_id_is_refused(net: Path, choice: str) -> None:
+    fault = edited(net, lambda text: f'{text}\n[trace]\ntransactions = "{choice}"\n')
+    assert fault.key == "trace.transactions"
+
+
+def test_an_address_for_metrics_that_is_none_is_refused(net: Path) -> None:
+    assert edited(net, lambda text: f'{text}\n[metrics]\nlisten = "9464"\n').key == "metrics.listen"
+
+
+def test_where_the_log_lies_is_known_without_a_key(net: Path) -> None:
+    (net / "replica-0" / "signing.key").unlink()
+    assert load_log_path(net / "replica-0") == net / "replica-0" / "node.log"

@@ -80,6 +80,8 @@ def test_a_failing_init_leaves_nothing_behind(tmp_path: Path) -> None:
         (["--parameter", "a=1", "--parameter", "a=2"], "given twice"),
         (["--transport", "pigeon"], "is not one of 'tcp', 'mqtt'"),
         (["--base-port", "65530"], "need 8 ports"),
+        (["--metrics-port", "65533"], "4 ports are needed"),
+        (["--base-port", "40000", "--metrics-port", "40005"], "40005 is another one of"),
         (["--hosts", "nowhere.toml"], "there is no such file"),
         (["--password-file", "nowhere"], "there is no such file"),
     ],
@@ -160,3 +162,12 @@ def test_a_network_too_large_for_any_view_change_is_refused_and_leaves_nothing(t
     with pytest.raises(SetupError, match="200 members"):
         make_network(tmp_path / "net", NetworkPlan(hosts))
     assert not list(tmp_path.iterdir())
+
+
+def test_metrics_get_a_port_of_their_own_on_loopback_where_asked_for(tmp_path: Path) -> None:
+    result = ran("init", str(tmp_path / "net"), "--metrics-port", "9464", "--json")
+    assert result.code == 0
+    made = json.loads(result.out)["replicas"]
+    assert [each["metrics_port"] for each in made] == [9464, 9465, 9466, 9467]
+    listens = [load_node(tmp_path / "net" / each["name"]).metrics for each in made]
+    assert [str(listen) for listen in listens] == [f"127.0.0.1:{9464 + place}" for place in range(4)]

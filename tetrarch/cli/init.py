@@ -53,6 +53,11 @@ if TYPE_CHECKING:
     help="The first of two ports for each replica; by default free ones, in turn.",
 )
 @click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    help="Tell metrics and health over HTTP on loopback: the first of one port for each replica.",
+)
+@click.option(
     "--password-file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Encrypt all signing keys with the password in this file.",
@@ -85,9 +90,11 @@ def init(context: click.Context, /, directory: Path, as_json: bool, **options: A
 def _make(directory: Path, options: dict[str, Any], as_json: bool) -> None:
     """Make a whole network by one hand."""
     from tetrarch.setup.network import make_network
+    from tetrarch.setup.places import with_metrics
     from tetrarch.setup.plan import NetworkPlan
 
     hosts_file: Path | None = options["hosts_file"]
+    metrics_port: int | None = options["metrics_port"]
     places = _places(
         hosts_file,
         options["replicas"],
@@ -97,7 +104,7 @@ def _make(directory: Path, options: dict[str, Any], as_json: bool) -> None:
         options["brokers"],
     )
     plan = NetworkPlan(
-        hosts=places.replicas,
+        hosts=places.replicas if metrics_port is None else with_metrics(places.replicas, metrics_port),
         brokers=places.brokers,
         application=options["application"],
         parameters=parameters_of(options["parameters"]),
@@ -162,7 +169,11 @@ def _summary(directory: Path, plan: "NetworkPlan", genesis: "Genesis") -> dict[s
 
 
 def _ports(host: "Host") -> dict[str, int]:
-    return {"peer_port": host.peer_port, "client_port": host.client_port} if host.transport == "tcp" else {}
+    """The ports that a replica has."""
+    ports = {} if host.metrics_port is None else {"metrics_port": host.metrics_port}
+    if host.transport == "tcp":
+        ports |= {"peer_port": host.peer_port, "client_port": host.client_port}
+    return ports
 
 
 def _tell(directory: Path, plan: "NetworkPlan", genesis: "Genesis") -> None:

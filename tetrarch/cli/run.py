@@ -130,7 +130,7 @@ def node(directory: Path, log_to_terminal: bool, check: bool, as_json: bool) -> 
     from crypto.tls import TlsError
     from ledger.errors import ApplicationError, LedgerError
     from network.errors import NetworkError
-    from tetrarch.config import load_node, node_file
+    from tetrarch.config import load_node, load_trace, node_file
     from tetrarch.engines import UnusableGenesis
     from tetrarch.node.shell import run_node
     from tetrarch.processes import AlreadyRunning, registered
@@ -143,7 +143,7 @@ def node(directory: Path, log_to_terminal: bool, check: bool, as_json: bool) -> 
         with registered(home):
             if as_json:
                 print_json({"name": settings.name, "clients": str(settings.client_listen)})
-            return run_node(settings)
+            return run_node(settings, reread=lambda: load_trace(directory))
     except AlreadyRunning as error:
         fail(Exit.USAGE, str(error))
     except (TlsError, UnusableGenesis, ApplicationError) as error:

@@ -29,6 +29,7 @@ from tetrarch.node.effects import Counters
 from tetrarch.node.limits import NodeLimits
 from tetrarch.node.origins import Coming, Origin, Passed, Share, Submission
 from tetrarch.node.pooled import Pooled
+from tetrarch.node.trace import Trace
 from tetrarch.node.waits import Waits
 from tetrarch.wire import MAX_REASON_CHARACTERS, Refusal
 
@@ -52,7 +53,9 @@ class Admission:
         waits: Waits,
         limits: NodeLimits,
         counters: Counters,
+        trace: Trace,
     ) -> None:
+        self._trace = trace
         self._chain_id = genesis.chain_id
         self._max_bytes = genesis.max_transaction_bytes
         self._clock_bound = genesis.clock_bound_ms
@@ -101,6 +104,8 @@ class Admission:
 
     def offer(self, raws: Sequence[bytes], origin: Origin, now: Now) -> None:
         """Take up transactions as received."""
+        if self._trace.on:
+            self._trace.received(raws, origin)
         coming, held, chain_id, limit = self._coming, self.pooled, self._chain_id, self._max_bytes
         fresh: list[ParsedTransaction] = []
         for raw in raws:
@@ -376,6 +381,8 @@ class Admission:
         time = Millis(max(self._ledger.time, wall - self._clock_bound))
         dead = self.pooled.expired(time)
         self.pooled.discard(dead)
+        if self._trace.on:
+            self._trace.expired(dead)
         return dead
 
     def complete(self) -> list[Submission]:
@@ -393,6 +400,8 @@ class Admission:
             origin.executed.append((tx_id, height))
 
     def _refuse(self, origin: Origin, raw: bytes, refusal: TransactionRefused) -> None:
+        if self._trace.on:
+            self._trace.refused(raw, refusal, origin)
         if isinstance(origin, Submission):
             self._counters.count(f"refused: {refusal.code.value}")
             origin.refusals.append(Refusal(digest("received", raw), refusal.code.value))

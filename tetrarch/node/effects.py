@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NewType
 
+from crypto.attestation import Height
 from crypto.keys import Check
 from crypto.roster import MemberId
 
@@ -60,6 +61,8 @@ class Effects:
     """Clients whose frames made no sense."""
     events: list[Event] = field(default_factory=list)
     checks: list[ChecksWanted] = field(default_factory=list)
+    blocks: list[Height] = field(default_factory=list)
+    """The heights executed in this turn: what follows from them is said in these frames."""
 
     def tell(self, name: str, level: Level = Level.INFO, **facts: Fact) -> None:
         """Note an event for the log."""
@@ -69,6 +72,7 @@ class Effects:
         """Send nothing of this turn: what it rests on could not be written."""
         self.to_members.clear()
         self.to_clients.clear()
+        self.blocks.clear()
 
 
 class Counters:

@@ -52,6 +52,7 @@ from tetrarch.node.limits import NodeLimits
 from tetrarch.node.origins import Passed, Share
 from tetrarch.node.report import Reporter
 from tetrarch.node.serving import Serving, slices, stored_bodies
+from tetrarch.node.trace import Trace
 from tetrarch.node.verified import VerifiedSignatures
 from tetrarch.node.waits import Waits
 from tetrarch.wire import AskBodies, AskRange, Bodies, EngineMessage, Range, pack
@@ -85,8 +86,10 @@ class Heart:
         checker: SignatureChecker,
         limits: NodeLimits | None = None,
         deferred: bool = False,
+        trace: Trace | None = None,
     ) -> None:
         members, limits, counters = identity.roster.n, limits or NodeLimits(), Counters()
+        self._trace = trace = trace or Trace()
         self.limits = limits
         self.counters = counters
         self.engine = engine
@@ -101,7 +104,7 @@ class Heart:
         self.verified = VerifiedSignatures(checker, limits.verified_signatures)
         self._inbox = Inbox(door, self.verified, members, limits, counters)
         self._waits = waits = Waits(limits, counters)
-        self._admission = admission = Admission(genesis, ledger, engine, waits, limits, counters)
+        self._admission = admission = Admission(genesis, ledger, engine, waits, limits, counters, trace)
         self._catch_up = CatchUp(limits, counters)
         self._serving = Serving(ledger, engine, admission.pooled, members, limits, counters)
         self.reporter = Reporter(genesis, identity.member, engine, ledger, self._catch_up, counters)
@@ -379,6 +382,10 @@ class Heart:
             )
         for tx_id, what in executed.faults:
             self._effects.tell("application_error", Level.ERROR, tx_id=tx_id.hex(), what=what)
+        self.reporter.transactions += len(executed.ids)
+        self._effects.blocks.append(decision.height)
+        if self._trace.on:
+            self._trace.executed(decision.height, executed.ids, executed.results, self._waits.waiting)
         self._admission.executed(executed.ids, decision.height)
         self._gateway.executed(executed, self._effects)
         self._catch_up.reached(decision.height, self._effects)

@@ -38,6 +38,8 @@ class Reporter:
         self._seen: Status | None = None
         self.started_at = Millis(0)
         self.peers = [number == member for number in range(len(genesis.members))]
+        self.transactions = 0
+        """How many were executed since the start, markers included."""
         self.resident_bytes = 0
         """Set by the shell, which may ask the operating system."""
         self.connections: Callable[[], Mapping[str, int]] = dict
@@ -84,6 +86,7 @@ class Reporter:
             ignored=self.ignored(status),
             resident_bytes=self.resident_bytes,
             uptime_ms=max(0, now.monotonic - self.started_at),
+            transactions=self.transactions,
         )
 
     def ignored(self, status: Status) -> tuple[tuple[str, int], ...]:

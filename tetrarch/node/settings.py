@@ -11,6 +11,7 @@ from network.mqtt.broker import Broker
 from network.tcp import Address, ListenerLimits, MeshLimits
 from pbft import Tuning
 from tetrarch.node.limits import NodeLimits
+from tetrarch.node.trace import NONE
 
 
 class NodeSettings(Struct, frozen=True):
@@ -45,6 +46,10 @@ class NodeSettings(Struct, frozen=True):
     """The store was restored from a backup: no votes before it is known to be safe."""
     log: Path | None = None
     """A file for JSON lines; `None`: readable lines on stderr."""
+    metrics: Address | None = None
+    """Where metrics and health are told, over plain HTTP; `None`: nowhere."""
+    trace: str = NONE
+    """Which transactions are followed through the log (`tetrarch.node.trace`)."""
 
     @property
     def name(self) -> str:

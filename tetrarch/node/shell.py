@@ -15,27 +15,24 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
-from consensus.contract import Engine, Now
+from consensus.contract import Now
 from crypto.batch import Millis
 from crypto.keys import InlineChecker
 from crypto.roster import MemberId
-from ledger.application import Application, load_application
 from ledger.errors import DiskFull
 from ledger.keyvalue import KeyValue, RocksKeyValue
-from ledger.ledger import Ledger
-from tetrarch.engines import ordering
+from tetrarch.errors import ConfigurationError
 from tetrarch.event_loop import run
+from tetrarch.node.composition import HONEST, Parts, compose
 from tetrarch.node.durability import GroupSync
 from tetrarch.node.effects import ChecksWanted, ConnectionId, Effects
-from tetrarch.node.gateway import Identity
 from tetrarch.node.heart import Heart
 from tetrarch.node.logs import Log
 from tetrarch.node.resources import resident_bytes
 from tetrarch.node.settings import NodeSettings
-from tetrarch.node.sockets import Handler, Network, OpenNetwork
-from tetrarch.node.transports import open_network as open_transports
+from tetrarch.node.sockets import Handler, Network
+from tetrarch.node.watching import TraceWriter, Watch, open_monitor
 from tetrarch.node.workers import CheckingProcesses
 
 QUICK_SYNC_S = 0.001
@@ -57,41 +54,6 @@ COUNTS_EVERY = 30
 """A line with the counters at most every so many housekeepings, and only if they moved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What stands around a node's parts, or in their place: for tests of misbehaviour. Nothing by default."""
-
-    engine: Callable[[Engine], Engine] = lambda engine: engine
-    application: Callable[[Application], Application] = lambda application: application
-    network: OpenNetwork = open_transports
-
-
-HONEST = Parts()
-
-
-def compose(settings: NodeSettings, disk: KeyValue, around: Parts = HONEST) -> Heart:
-    """Join engine, ledger and application of one genesis into a heart.
-
-    Raises `StoreError` for a store of another chain or a corrupt one, `UnusableGenesis`, `ApplicationError`.
-    """
-    genesis = settings.genesis
-    roster = genesis.roster()
-    parts = ordering(genesis, roster)
-    application = load_application(genesis.application, dict(genesis.parameters))
-    engine = parts.make(settings.member, settings.signer, settings.tuning, settings.marked)
-    return Heart(
-        genesis,
-        Identity(roster, settings.member, settings.signer),
-        around.engine(engine),
-        parts.door,
-        parts.verifier,
-        Ledger.open(genesis, around.application(application), disk),
-        InlineChecker(),
-        settings.limits,
-        deferred=settings.checking_processes > 0,
-    )
-
-
 def clocks() -> Now:
     """Return both clocks, in whole ms."""
     return Now(Millis(time.monotonic_ns() // 1_000_000), Millis(time.time_ns() // 1_000_000))
@@ -108,12 +70,19 @@ class Node:
         open_network: Callable[[Handler], Network],
         log: Log,
         clock: Callable[[], Now] = clocks,
+        watch: Watch | None = None,
+        reread: Callable[[], str] | None = None,
     ) -> None:
+        """`watch`: what `heart` was composed with. `reread`: returns which transactions are to be followed by
+        now; called for SIGUSR2, and may raise `ConfigurationError`."""
         self._settings = settings
         self._disk = disk
         self._heart = heart
         self._log = log
         self._clock = clock
+        self._watch = watch = watch or Watch()
+        self._traces = TraceWriter(settings, watch.trace, log)
+        self._reread = reread
         self._network = open_network(self)
         heart.reporter.connections = lambda: self._network.counts
         self._order = GroupSync()
@@ -135,6 +104,7 @@ class Node:
         self._stopping = False
         self.started = asyncio.Event()
         """Set once members and clients can connect."""
+        self.monitor = open_monitor(settings, heart, watch, self._network, log, self.started.is_set)
 
     # What the network calls.
 
@@ -174,8 +144,11 @@ class Node:
         self._end: asyncio.Future[int] = loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGUSR2, self._follow)
         loop.set_exception_handler(self._on_unhandled)
         try:
+            if self.monitor is not None:
+                await self.monitor.start()
             self._heart.start(self._clock())
             await self._network.start()
             self._schedule()
@@ -199,8 +172,11 @@ class Node:
         await self._no_sync.wait()
         if self._end.done() and self._end.result() == 0 and self._heart.failure is None:
             await self._sync_once_more()
+        if self.monitor is not None:
+            await self.monitor.close()
         await self._network.close()
         self._log_counts()
+        self._traces.close()
         if self._checking is not None:
             self._checking.close()
         self._syncer.shutdown()
@@ -243,6 +219,10 @@ class Node:
                 self._network.send_member(member, frame)
             for connection, frame in effects.to_clients:
                 self._network.send_client(connection, frame)
+            if effects.blocks:
+                self._watch.replied(effects.blocks)
+        if self._watch.trace.on:
+            self._traces.write()
 
     def _arm(self) -> None:
         """See to a turn at the heart's deadline; an alarm that comes too early only costs a turn."""
@@ -287,7 +267,9 @@ class Node:
         """Sync. Of all here this alone may run in the thread, one at a time."""
         began = time.monotonic()
         self._disk.sync()
-        self._sync_s += (time.monotonic() - began - self._sync_s) / SYNCS_AVERAGED
+        took = time.monotonic() - began
+        self._watch.fsyncs.observe(took)
+        self._sync_s += (took - self._sync_s) / SYNCS_AVERAGED
 
     def _synced(self, sync: "Future[None]") -> None:
         self._no_sync.set()
@@ -324,6 +306,14 @@ class Node:
         self._schedule()
 
     # Looking after oneself.
+
+    def _follow(self) -> None:
+        """Follow the transactions that the configuration names by now."""
+        try:
+            if self._reread is not None:
+                self._traces.follow(self._reread())
+        except ConfigurationError as error:
+            self._log.error("trace_unchanged", reason=str(error))
 
     def _housekeep(self) -> None:
         if self._stopping:
@@ -370,8 +360,8 @@ class Node:
         self._end.set_result(1)
 
 
-def run_node(settings: NodeSettings, around: Parts = HONEST) -> int:
-    """Run one replica in the foreground until it is stopped; returns the exit code.
+def run_node(settings: NodeSettings, around: Parts = HONEST, reread: Callable[[], str] | None = None) -> int:
+    """Run one replica in the foreground until it is stopped; returns the exit code. `reread`: as in `Node`.
 
     Raises `StoreError`, `TlsError`, `UnusableGenesis`, `ApplicationError` or `OSError` where it cannot start.
     """
@@ -379,18 +369,25 @@ def run_node(settings: NodeSettings, around: Parts = HONEST) -> int:
     try:
         disk = RocksKeyValue.open(settings.store)
         try:
-            heart = compose(settings, disk, around)
-            return run(_run(settings, disk, heart, log, around.network))
+            watch = Watch(settings.trace)
+            heart = compose(settings, disk, around, watch)
+
+            def open_network(handler: Handler) -> Network:
+                return around.network(settings, handler, log.warning)
+
+            def make() -> Node:
+                return Node(settings, disk, heart, open_network, log, watch=watch, reread=reread)
+
+            return run(_run(make))
         finally:
             disk.close()
     finally:
         log.close()
 
 
-async def _run(
-    settings: NodeSettings, disk: KeyValue, heart: Heart, log: Log, open_network: OpenNetwork
-) -> int:
-    node = Node(settings, disk, heart, lambda handler: open_network(settings, handler, log.warning), log)
+async def _run(make: Callable[[], Node]) -> int:
+    """Make a node in the event loop, and run it."""
+    node = make()
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)

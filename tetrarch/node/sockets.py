@@ -1,7 +1,7 @@
 """The seam between the shell and the network: what the shell needs of sockets, and the real ones."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from crypto.roster import MemberId
 from crypto.tls import client_context, server_context, server_context_anonymous
@@ -36,12 +36,25 @@ class Handler(Protocol):
         """A client's connection is gone."""
 
 
+class NetworkLoad(NamedTuple):
+    """What the network holds at a moment."""
+
+    clients: int
+    """How many are connected."""
+    queued: Mapping[MemberId, int]
+    """Bytes that wait for each other member."""
+
+
 class Network(Protocol):
     """What the shell needs of a network. Sending never blocks and never raises: who is gone gets nothing."""
 
     @property
     def counts(self) -> Mapping[str, int]:
         """How often something was wrong with connections, by whose they were and reason."""
+
+    @property
+    def load(self) -> NetworkLoad:
+        """What it holds now."""
 
     async def start(self) -> None:
         """Listen and connect. Raises `OSError`."""
@@ -88,6 +101,7 @@ class Sockets:
         addresses = {
             MemberId(number): address for number, address in enumerate(settings.peers) if address is not None
         }
+        self._others = [number for number in addresses if number != settings.member]
         self._mesh = PeerMesh(
             settings.member,
             settings.genesis.chain_id,
@@ -119,6 +133,12 @@ class Sockets:
     def counts(self) -> dict[str, int]:
         """How often connections were refused, ended or not made, by whose they were and reason."""
         return counted(self._listener.counts, self._mesh.counts)
+
+    @property
+    def load(self) -> NetworkLoad:
+        """What it holds now."""
+        queued = {member: self._mesh.queued(member) for member in self._others}
+        return NetworkLoad(self._listener.connections, queued)
 
     async def start(self) -> None:
         """Listen and begin to dial. Raises `ListenError`."""

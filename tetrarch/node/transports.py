@@ -15,7 +15,7 @@ from network.mqtt.station import MqttStation
 from network.tcp import Report
 from tetrarch.node.effects import ConnectionId
 from tetrarch.node.settings import NodeSettings
-from tetrarch.node.sockets import Handler, Network, Sockets, counted
+from tetrarch.node.sockets import Handler, Network, NetworkLoad, Sockets, counted
 
 
 def open_network(settings: NodeSettings, handler: Handler, report: Report) -> Network:
@@ -58,6 +58,11 @@ class AtBrokers:
         """How often something was wrong, by whose it was and reason."""
         return counted(self._station.client_counts, self._station.counts)
 
+    @property
+    def load(self) -> NetworkLoad:
+        """What it holds now."""
+        return NetworkLoad(self._station.clients, self._station.queued)
+
     async def start(self) -> None:
         """Begin to connect to the brokers. That none can be reached is no reason not to start."""
         self._station.start()
@@ -94,6 +99,12 @@ class Both:
         for reason, times in self._at_brokers.counts.items():
             counts[reason] = counts.get(reason, 0) + times
         return counts
+
+    @property
+    def load(self) -> NetworkLoad:
+        """What both hold now."""
+        one, other = self._sockets.load, self._at_brokers.load
+        return NetworkLoad(one.clients + other.clients, {**one.queued, **other.queued})
 
     async def start(self) -> None:
         """Listen, and begin to connect. Raises `ListenError`."""

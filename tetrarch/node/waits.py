@@ -66,6 +66,10 @@ class Waits:
                     positions.append(position)
         return told
 
+    def waiting(self, tx_id: TxId) -> tuple[ConnectionId, ...]:
+        """Return who waits for `tx_id`."""
+        return self._by_id.get(tx_id, ())
+
     def forget(self, ids: Iterable[TxId]) -> None:
         """These will never be executed."""
         for tx_id in ids:

@@ -4,7 +4,7 @@ What lives here: plain data, and its checks. What must not be known here: keys, 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
@@ -49,6 +49,8 @@ class Host(Struct, frozen=True, forbid_unknown_fields=True):
     transport: Transport = "tcp"
     """How it is reached: at an address of its own, or by way of the brokers, behind whatever it may be."""
     name: ReplicaName | None = None
+    metrics_port: Port | None = None
+    """Where metrics and health are told, on this machine alone; `None`: nowhere."""
 
 
 class BrokerHost(Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,6 +120,9 @@ def contradictions(places: Places) -> Iterator[Contradiction]:
                 yield from _taken(f"{key}.{port}", host.host, getattr(host, port), owner, ports)
         else:
             yield from _bad_mqtt(key, host, places.brokers)
+        if host.metrics_port is not None:
+            owner = f"the metrics of {name}"
+            yield from _taken(f"{key}.metrics_port", host.host, host.metrics_port, owner, ports)
     for number, broker in enumerate(places.brokers):
         key = f"{BROKER}s[{number}]"
         yield from _bad_hosts(key, broker, machines)
@@ -228,3 +233,15 @@ def local_places(replicas: int, transport: str, brokers: int = 1, base_port: int
         raise SetupError(f"no {brokers} free ports for brokers were found; name some with --base-port")
     hosts = (Host(LOOPBACK, transport="mqtt"),) * replicas
     return Places(hosts, tuple(BrokerHost(LOOPBACK, first + number) for number in range(brokers)))
+
+
+def with_metrics(hosts: Sequence[Host], base_port: int) -> tuple[Host, ...]:
+    """Return `hosts`, each telling metrics at a port of its own from `base_port` on. Raises `SetupError`."""
+    last = base_port + len(hosts) - 1
+    if not 0 < base_port <= last <= 65535:
+        raise SetupError(f"metrics port {base_port}: {len(hosts)} ports are needed from there, up to 65535")
+    for host in hosts:
+        for port in (host.peer_port, host.client_port) if host.transport == "tcp" else ():
+            if base_port <= port <= last:
+                raise SetupError(f"metrics ports {base_port} to {last}: {port} is another one of {host.host}")
+    return tuple(replace(host, metrics_port=base_port + place) for place, host in enumerate(hosts))

@@ -23,6 +23,7 @@ from tetrarch.layout import (
     TLS_CERTIFICATE,
     TLS_KEY,
 )
+from tetrarch.ports import LOOPBACK
 from tetrarch.setup.places import BrokerHost, broker_name
 from tetrarch.setup.plan import NetworkPlan
 from tetrarch.toml_file import toml_string
@@ -49,6 +50,12 @@ _LISTEN_TEXT: Final = """
 [listen]
 peers = "{peers}"
 clients = "{clients}"
+"""
+
+_METRICS_TEXT: Final = """
+# /metrics, /healthz and /readyz over plain HTTP: for this machine or a private network alone.
+[metrics]
+listen = "{metrics}"
 """
 
 _PEER_TEXT: Final = """
@@ -79,6 +86,8 @@ def node_text(plan: NetworkPlan, genesis: Genesis, place: int) -> str:
         text += _LISTEN_TEXT.format(
             peers=Address(interface, host.peer_port), clients=Address(interface, host.client_port)
         )
+    if host.metrics_port is not None:
+        text += _METRICS_TEXT.format(metrics=Address(LOOPBACK, host.metrics_port))
     text += brokers_toml(_broker_texts(plan, name, BROKER_PASSWORD, f"../{CERTIFICATES}"))
     return text + "".join(
         _PEER_TEXT.format(

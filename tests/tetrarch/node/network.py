@@ -2,6 +2,7 @@
 
 from collections import deque
 
+from consensus.contract import Engine
 from crypto.attestation import Height, attested
 from crypto.batch import TxId
 from crypto.digest import Digest
@@ -19,6 +20,8 @@ from tetrarch.node.effects import ConnectionId, Effects, Event
 from tetrarch.node.gateway import Identity
 from tetrarch.node.heart import Heart
 from tetrarch.node.limits import NodeLimits
+from tetrarch.node.watched import WatchedEngine
+from tetrarch.node.watching import Watch
 from tetrarch.wire import Attested, Frame, Results, Submit, pack
 
 CLIENT = ConnectionId(1)
@@ -43,7 +46,10 @@ class Network:
         limits: NodeLimits | None = None,
         checkpoint_interval: int = 8,
         deferred: bool = False,
+        follow: str | None = None,
     ) -> None:
+        """`follow`: watch every replica, and follow these transactions."""
+        self.watches = None if follow is None else [Watch(follow) for _ in range(n)]
         self.genesis = make_genesis(n, checkpoint_interval=checkpoint_interval)
         self.limits = limits
         self.deferred = deferred
@@ -65,16 +71,21 @@ class Network:
         roster = self.genesis.roster()
         parts = ordering(self.genesis, roster)
         ledger = Ledger.open(self.genesis, load_application("kv", {}), replica.disk)
+        engine: Engine = parts.make(MemberId(member), KEYS[member], Tuning(), False)
+        watch = None if self.watches is None else self.watches[member]
+        if watch is not None:
+            engine = WatchedEngine(engine, parts.milestones, watch.times, watch.trace)
         replica.heart = Heart(
             self.genesis,
             Identity(roster, MemberId(member), KEYS[member]),
-            parts.make(MemberId(member), KEYS[member], Tuning(), False),
+            engine,
             parts.door,
             parts.verifier,
             ledger,
             InlineChecker(),
             self.limits,
             self.deferred,
+            None if watch is None else watch.trace,
         )
         replica.heart.start(now_at(self.at))
         replica.more = True
@@ -151,6 +162,8 @@ class Network:
             self.heart(member).checked(wanted.number, InlineChecker().check(wanted.checks))
         self.replicas[member].more = effects.more or bool(effects.checks)
         self.events += [(member, event) for event in effects.events]
+        if self.watches is not None:
+            self.watches[member].replied(effects.blocks)
         for target, data in effects.to_members:
             self.frames.append((self.at + LATENCY_MS, member, target, data))
             key = (member, int(target))

@@ -1,6 +1,9 @@
 """The shell around the heart: one turn for many frames, sends after the sync, clean stops, loud faults."""
 
 import asyncio
+import json
+import os
+import signal
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -13,12 +16,15 @@ from ledger.keyvalue import MemoryKeyValue
 from network.address import Address
 from tests.tetrarch.node.support import KEYS, make_genesis, transaction
 from tetrarch.decoding import FrameDecoder
+from tetrarch.errors import ConfigurationError
 from tetrarch.node import shell
-from tetrarch.node.effects import ConnectionId, Event
-from tetrarch.node.logs import Log
+from tetrarch.node.composition import compose
+from tetrarch.node.effects import ConnectionId, Event, Fact
+from tetrarch.node.logs import Log, trace_path
 from tetrarch.node.settings import NodeSettings
-from tetrarch.node.shell import Node, clocks, compose
-from tetrarch.node.sockets import Handler
+from tetrarch.node.shell import Node, clocks
+from tetrarch.node.sockets import Handler, NetworkLoad
+from tetrarch.node.watching import Watch
 from tetrarch.wire import TO_CLIENTS, AskStatus, Frame, Results, StatusReply, Submit, pack
 
 _decoder = FrameDecoder(TO_CLIENTS, 10**7)
@@ -36,6 +42,7 @@ class Loopback:
         self.running = asyncio.Event()
         self.closed = False
         self.counts: dict[str, int] = {}
+        self.load = NetworkLoad(0, {})
 
     async def start(self) -> None:
         self.running.set()
@@ -60,6 +67,19 @@ class WatchedLog(Log):
         super().__init__(name, path)
         self.events: asyncio.Queue[str] = asyncio.Queue()
 
+        self.following = asyncio.Event()
+        self.unchanged = asyncio.Event()
+
+    def info(self, name: str, /, **facts: Fact) -> None:
+        super().info(name, **facts)
+        if name == "following":
+            self.following.set()
+
+    def error(self, name: str, /, **facts: Fact) -> None:
+        super().error(name, **facts)
+        if name == "trace_unchanged":
+            self.unchanged.set()
+
     def event(self, event: Event) -> None:
         super().event(event)
         self.events.put_nowait(event.name)
@@ -72,7 +92,14 @@ class WatchedLog(Log):
 class Bench:
     """One node of a network of one, on a disk in memory."""
 
-    def __init__(self, folder: Path, disk: MemoryKeyValue | None = None, processes: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        disk: MemoryKeyValue | None = None,
+        processes: int = 0,
+        metrics: Address | None = None,
+        reread: Callable[[], str] | None = None,
+    ) -> None:
         self.genesis = make_genesis(1)
         self.settings = NodeSettings(
             genesis=self.genesis,
@@ -87,10 +114,13 @@ class Bench:
             peers=(HERE,),
             checking_processes=processes,
             log=folder / "log",
+            metrics=metrics,
         )
+        self.reread = reread
+        self.watch = Watch()
         self.disk = disk or MemoryKeyValue()
         self.log = WatchedLog("replica-0", self.settings.log)
-        self.heart = compose(self.settings, self.disk)
+        self.heart = compose(self.settings, self.disk, watch=self.watch)
         self.network: Loopback
 
     def open_network(self, handler: Handler) -> Loopback:
@@ -104,7 +134,8 @@ class Bench:
 
     def run(self, play: "Callable[[Bench, Node], Coroutine[None, None, None]]") -> int:
         async def main() -> int:
-            node = Node(self.settings, self.disk, self.heart, self.open_network, self.log)
+            parts = (self.settings, self.disk, self.heart, self.open_network, self.log)
+            node = Node(*parts, watch=self.watch, reread=self.reread)
             running = asyncio.create_task(node.run())
             await self.network.running.wait()
             await asyncio.wait_for(play(self, node), DEADLINE_S)
@@ -288,3 +319,99 @@ def test_a_client_that_talks_nonsense_is_closed(tmp_path: Path) -> None:
         node.stop()
 
     assert bench.run(play) == 0
+
+
+async def _asked(node: Node, path: str) -> bytes:
+    assert node.monitor is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.monitor.address.port)
+    writer.write(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+    answer = await asyncio.wait_for(reader.read(), DEADLINE_S)
+    writer.close()
+    return answer
+
+
+@pytest.mark.usefixtures("every_disk")
+def test_a_node_tells_metrics_and_that_it_is_well_and_ready(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, metrics=Address("127.0.0.1", 0))
+
+    async def play(bench: Bench, node: Node) -> None:
+        await node.started.wait()
+        assert (await _asked(node, "/healthz")).startswith(b"HTTP/1.1 200 ")
+        assert (await _asked(node, "/readyz")).startswith(b"HTTP/1.1 200 ")
+        bench.submit(1, 2, 3)
+        await bench.network.sent.get()
+        page = await _asked(node, "/metrics")
+        assert b"\ntetrarch_transactions_executed_total 3.0\n" in page
+        assert b'\ntetrarch_phase_seconds_count{phase="reply"} 1.0\n' in page
+        # The proposal, the prepared certificate; at most one more for the block.
+        syncs = bench.watch.fsyncs.cumulated()[-1][1]
+        assert 1 <= syncs <= 3
+        node.stop()
+
+    assert bench.run(play) == 0
+
+
+def test_a_node_whose_disk_is_full_is_neither_well_nor_ready(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    bench = Bench(tmp_path, disk, metrics=Address("127.0.0.1", 0))
+
+    async def play(bench: Bench, node: Node) -> None:
+        disk.error = DiskFull("no space left")
+        bench.submit(1)
+        await bench.log.seen("halted")
+        for path in ("/healthz", "/readyz"):
+            answer = await _asked(node, path)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"no space left" in answer
+        node.stop()
+
+    assert bench.run(play) == 0
+
+
+def test_a_signal_has_other_transactions_followed_from_then_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, reread=lambda: "all")
+
+    async def play(bench: Bench, node: Node) -> None:
+        bench.submit(1)
+        await bench.network.sent.get()
+        assert not trace_path(tmp_path / "log").exists()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        await bench.log.following.wait()
+        bench.submit(2)
+        await bench.network.sent.get()
+        node.stop()
+
+    assert bench.run(play) == 0
+    lines = [json.loads(line) for line in trace_path(tmp_path / "log").read_text().splitlines()]
+    assert len({line["tx_id"] for line in lines}) == 1
+    assert [line["event"] for line in lines] == [
+        *(
+            "tx_received",
+            "tx_admitted",
+            "tx_proposed",
+            "tx_prepared",
+            "tx_committed",
+            "tx_executed",
+            "tx_replied",
+        ),
+    ]
+    assert {line["node"] for line in lines} == {bench.settings.name}
+    times = [line["timestamp"] for line in lines]
+    assert times == sorted(times)
+
+
+def test_a_configuration_that_became_unreadable_changes_nothing(tmp_path: Path) -> None:
+    def reread() -> str:
+        raise ConfigurationError(tmp_path / "node.toml", "trace", "is broken")
+
+    bench = Bench(tmp_path, reread=reread)
+
+    async def play(bench: Bench, node: Node) -> None:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        await bench.log.unchanged.wait()
+        bench.submit(1)
+        await bench.network.sent.get()
+        node.stop()
+
+    assert bench.run(play) == 0
+    assert not trace_path(tmp_path / "log").exists()

@@ -15,9 +15,10 @@ from network.dial import ClientConnection
 from network.tcp import Address
 from tests.tetrarch.node.support import KEYS, transaction
 from tetrarch.decoding import FrameDecoder
+from tetrarch.node.composition import compose
 from tetrarch.node.logs import Log
 from tetrarch.node.settings import NodeSettings
-from tetrarch.node.shell import Node, clocks, compose
+from tetrarch.node.shell import Node, clocks
 from tetrarch.node.sockets import Sockets
 from tetrarch.wire import (
     TO_CLIENTS,
