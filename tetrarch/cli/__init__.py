@@ -31,6 +31,8 @@ COMMANDS = {
     "node": ("tetrarch.cli.run:node", "Run one replica in the foreground."),
     "dev": ("tetrarch.cli.run:dev", "A throw-away network in one word."),
     "status": ("tetrarch.cli.status:status", "Show what every replica is doing."),
+    "top": ("tetrarch.cli.top:top", "Watch all replicas, live."),
+    "logs": ("tetrarch.cli.logs:logs", "Follow one transaction through all replicas' logs."),
     "tx": ("tetrarch.cli.tx:tx", "Submit transactions, and look them up."),
     "get": ("tetrarch.cli.get:get", "Read a key, with its proof verified."),
     "receipt": ("tetrarch.cli.receipt:receipt", "Fetch receipts, and verify them offline."),

@@ -88,6 +88,11 @@ NOT_RUNNING = "Start the replicas with `tetrarch up DIR`; `tetrarch status DIR` 
 """What to do where too few replicas can be reached."""
 
 
+def printable(text: str) -> str:
+    """Return what others said without what would move the cursor or colour the screen."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
 def shell(path: "Path") -> str:
     """Return a path as it is typed in a command."""
     return shlex.quote(str(path))
