@@ -18,9 +18,10 @@ from tetrarch.client.client import Client
 from tetrarch.client.outcome import Outcome, Submission
 from tetrarch.event_loop import run
 from tetrarch.local_network import bring_up
-from tetrarch.processes import LocalNetwork
+from tetrarch.ports import take_ports
+from tetrarch.processes import LocalNetwork, ReplicaProcess
 from tetrarch.setup.network import make_network
-from tetrarch.setup.places import local_hosts
+from tetrarch.setup.places import local_hosts, with_metrics
 from tetrarch.setup.plan import NetworkPlan
 from tetrarch.survey import survey
 from tetrarch.wire import StatusReply
@@ -79,6 +80,29 @@ class Running:
                 return states
         raise TimeoutError(f"after {seconds} s not all are at {height}, but at {sorted(heights)}")
 
+    def signal_logged(self, replica: ReplicaProcess, number: int, event: str) -> None:
+        """Send a signal, and wait until the log tells of its effect, as long as the test may last."""
+        pid = replica.pid_number()
+        assert pid is not None
+        os.kill(pid, number)
+        while f'"event": "{event}"' not in replica.log.read_text():
+            os.sched_yield()
+
+    def story(self, tx_id: str) -> list[dict[str, Any]]:
+        """What the logs tell of a transaction that all have executed, once all of them do."""
+        while True:
+            told = command("logs", str(self.directory), "--tx", tx_id, "--json")
+            events: list[dict[str, Any]] = [json.loads(line) for line in told.splitlines()]
+            if sum(each["event"] == "tx_executed" for each in events) == len(self.network.replicas):
+                return events
+
+    def wait_until_alone(self, member: int) -> None:
+        """Wait until a replica knows that it is connected to nobody, as long as the test may last."""
+        while True:
+            state = self.states()[member]
+            if state is not None and sum(state.peers) == 1:
+                return
+
     def executed_once(self, client: Client, outcomes: Sequence[Outcome]) -> None:
         """Hold what was acknowledged against the chain: there, at that height, and exactly once."""
         self.holds(client, {each.tx_id: each.height for each in outcomes if each.status == "committed"})
@@ -98,11 +122,21 @@ class Running:
 
 @contextmanager
 def running(
-    directory: Path, replicas: int = 4, application: str = "kv", plan: NetworkPlan | None = None
+    directory: Path,
+    replicas: int = 4,
+    application: str = "kv",
+    metrics: bool = False,
+    plan: NetworkPlan | None = None,
 ) -> Iterator[Running]:
-    """A network that runs until the block ends: of so many replicas, or as planned."""
+    """A network that runs until the block ends: of so many replicas, or as planned. `metrics`: told at ports of
+    their own."""
     if plan is None:
-        plan = NetworkPlan(local_hosts(replicas), application=application, development=replicas == 1)
+        hosts = local_hosts(replicas)
+        if metrics:
+            first = take_ports(replicas)
+            assert first is not None
+            hosts = with_metrics(hosts, first)
+        plan = NetworkPlan(hosts, application=application, development=replicas == 1)
     make_network(directory, plan)
     network = LocalNetwork(directory)
     try:
