@@ -128,8 +128,8 @@ def running(
     metrics: bool = False,
     plan: NetworkPlan | None = None,
 ) -> Iterator[Running]:
-    """A network that runs until the block ends: of so many replicas, or as planned. `metrics`: told at ports of
-    their own."""
+    """A network that runs until the block ends: of so many replicas, or as planned. `metrics`: told at ports
+    of their own."""
     if plan is None:
         hosts = local_hosts(replicas)
         if metrics:

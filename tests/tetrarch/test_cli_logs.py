@@ -8,7 +8,9 @@ import pytest
 from crypto.batch import TxId
 from tests.tetrarch.command_line import ran
 from tetrarch.layout import LOG_FILE
-from tetrarch.network_setup import Host, NetworkPlan, make_network
+from tetrarch.setup.network import make_network
+from tetrarch.setup.places import Host
+from tetrarch.setup.plan import NetworkPlan
 from tetrarch.node.logs import FILES_KEPT, Log, TraceLog, trace_path
 from tetrarch.node.trace import TraceLine
 

@@ -11,9 +11,13 @@ from rich.console import Console
 
 from tests.tetrarch.command_line import ran
 from tests.tetrarch.node.support import make_genesis
+from tetrarch.cli.top import Looks
 from tetrarch.cli.top_view import REASONS, Frame, History
 from tetrarch.client.states import ReplicaStatus
-from tetrarch.network_setup import NetworkPlan, local_hosts, make_network
+from tetrarch.event_loop import run
+from tetrarch.setup.network import make_network
+from tetrarch.setup.places import local_hosts
+from tetrarch.setup.plan import NetworkPlan
 from tetrarch.rates import Rate, Rates
 from tetrarch.wire import StatusReply
 
@@ -165,3 +169,18 @@ def test_once_without_a_running_network_is_exit_code_3(tmp_path: Path) -> None:
     assert [row["reachable"] for row in told["replicas"]] == [False] * 4
     assert told["tx_per_s"] is None
     assert {row["tx_per_s"] for row in told["replicas"]} == {None}
+
+
+def test_whoever_has_seen_enough_ends_it_without_a_trace(tmp_path: Path) -> None:
+    make_network(tmp_path / "net", NetworkPlan(local_hosts(4)))
+    frames = []
+
+    def show(frame: Frame) -> None:
+        frames.append(frame)
+        if len(frames) == 3:
+            raise BrokenPipeError
+
+    # As itself, not within a group of errors: that is how the command line knows it.
+    with pytest.raises(BrokenPipeError):
+        run(Looks(tmp_path / "net", 0.01).follow(show))
+    assert [report.reply for report in frames[-1].reports] == [None] * 4

@@ -43,7 +43,7 @@ def top(directory: Path, interval: float, once: bool, as_json: bool) -> int:
 
     end_like_interrupt()
     with suppress(KeyboardInterrupt):
-        watch = _Looks(directory, interval)
+        watch = Looks(directory, interval)
         if once:
             frame = run(watch.second())
             _print(frame, as_json)
@@ -55,7 +55,7 @@ def top(directory: Path, interval: float, once: bool, as_json: bool) -> int:
     return Exit.FINE
 
 
-class _Looks:
+class Looks:
     """Asks all replicas again and again, each by itself: one that hangs does not delay the others' rows."""
 
     def __init__(self, directory: Path, interval: float) -> None:
@@ -81,12 +81,16 @@ class _Looks:
     async def follow(self, show: "Callable[[Frame], None]") -> None:
         """Show what is known, once in every interval, until it is cancelled."""
         await self._look()
-        async with asyncio.TaskGroup() as group:
-            for report in self._reports:
-                group.create_task(self._ask_on(report.member, report.name))
-            while True:
+        asking = asyncio.gather(*(self._ask_on(report.member, report.name) for report in self._reports))
+        try:
+            while not asking.done():
                 show(self._frame())
-                await asyncio.sleep(self._interval)
+                await asyncio.wait((asking,), timeout=self._interval)
+            asking.result()
+        finally:
+            asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await asking
 
     async def _look(self) -> None:
         from tetrarch.survey import survey
@@ -111,7 +115,7 @@ class _Looks:
         return frame
 
 
-def _live(watch: _Looks) -> None:
+def _live(watch: Looks) -> None:
     from rich.live import Live
 
     from tetrarch.event_loop import run

@@ -17,7 +17,7 @@ from ledger.genesis import Genesis
 from tetrarch.cli.output import printable
 from tetrarch.cli.status import rows
 from tetrarch.client.states import ReplicaStatus
-from tetrarch.network_setup import tolerated
+from tetrarch.setup.plan import tolerated
 from tetrarch.rates import Rate
 
 WIDE: Final = 110
