@@ -8,11 +8,11 @@ import pytest
 from crypto.batch import TxId
 from tests.tetrarch.command_line import ran
 from tetrarch.layout import LOG_FILE
+from tetrarch.node.logs import FILES_KEPT, Log, TraceLog, trace_path
+from tetrarch.node.trace import TraceLine
 from tetrarch.setup.network import make_network
 from tetrarch.setup.places import Host
 from tetrarch.setup.plan import NetworkPlan
-from tetrarch.node.logs import FILES_KEPT, Log, TraceLog, trace_path
-from tetrarch.node.trace import TraceLine
 
 HOSTS = tuple(Host("127.0.0.1", 7000 + 2 * i, 7001 + 2 * i) for i in range(4))
 MINE, OTHER = TxId(b"m" * 32), TxId(b"o" * 32)

@@ -15,10 +15,10 @@ from tetrarch.cli.top import Looks
 from tetrarch.cli.top_view import REASONS, Frame, History
 from tetrarch.client.states import ReplicaStatus
 from tetrarch.event_loop import run
+from tetrarch.rates import Rate, Rates
 from tetrarch.setup.network import make_network
 from tetrarch.setup.places import local_hosts
 from tetrarch.setup.plan import NetworkPlan
-from tetrarch.rates import Rate, Rates
 from tetrarch.wire import StatusReply
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)

@@ -17,8 +17,8 @@ from ledger.genesis import Genesis
 from tetrarch.cli.output import printable
 from tetrarch.cli.status import rows
 from tetrarch.client.states import ReplicaStatus
-from tetrarch.setup.plan import tolerated
 from tetrarch.rates import Rate
+from tetrarch.setup.plan import tolerated
 
 WIDE: Final = 110
 """Columns from which on there is room for what is of use, and not of daily need."""
