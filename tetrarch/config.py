@@ -19,6 +19,7 @@ from crypto.keyfile import KeyFileError, Password, read_key_file
 from crypto.keys import SigningKey
 from crypto.roster import MAX_MEMBERS, MemberId
 from crypto.tls import MAX_CERTIFICATE_BYTES, TlsError, certificate_der, fingerprint
+from ledger.genesis import Genesis
 from ledger.jsonfile import FileFault, read_bounded
 from network.address import Address
 from network.errors import AddressError
@@ -36,6 +37,9 @@ from tetrarch.toml_file import read_toml
 
 MAX_CHECKING_PROCESSES: Final = 64
 """More processes than cores only wait for each other."""
+
+_NEAR: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where something that listens everywhere is reached on its own machine."""
 
 _Path = Annotated[str, Meta(min_length=1, max_length=4096)]
 _AddressText = Annotated[str, Meta(min_length=3, max_length=300)]
@@ -132,6 +136,24 @@ def client_address(path: str | Path) -> Address | None:
         raise ConfigurationError(file, "listen.clients", str(error)) from None
 
 
+class Door(NamedTuple):
+    """Where the clients of one replica knock, seen from its own machine."""
+
+    genesis: Genesis
+    member: MemberId
+    address: Address
+    certificate: bytes
+    """The certificate (DER) that it shows there."""
+
+
+def load_door(path: str | Path) -> Door:
+    """Return where the replica of a node.toml (or of a replica's directory) answers clients. No key is read.
+
+    Raises `ConfigurationError`, also where it listens nowhere.
+    """
+    return _Loader(node_file(path)).door()
+
+
 class _OverTcp(NamedTuple):
     """Where a member is reached, and the certificate (DER) that it shows there."""
 
@@ -158,6 +180,16 @@ class _Loader:
         self._path = path
         self._text = read_toml(path, _NodeText)
         self._genesis = load_genesis(self._beside(self._text.genesis))
+
+    def door(self) -> Door:
+        member, listen = self._member(), self._text.listen
+        if listen is None:
+            raise self._fault("listen", "is missing: this replica can be asked by way of its brokers alone")
+        address = self._address("listen.clients", listen.clients)
+        certificate = self._certificate("keys.certificate", self._text.keys.certificate, member)
+        return Door(
+            self._genesis, member, Address(_NEAR.get(address.host, address.host), address.port), certificate
+        )
 
     def settings(self, password: Password) -> NodeSettings:
         text = self._text

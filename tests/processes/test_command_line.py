@@ -60,6 +60,21 @@ def test_a_replica_missing_is_exit_code_4_and_most_missing_3(tmp_path: Path) -> 
         json_of("status", str(net.directory), code=3)
 
 
+def test_of_a_single_replica_its_own_directory_tells_whether_it_answers_whatever_the_others_do(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path / "net") as net:
+        [asked, *others] = net.network.replicas
+        for other in others:
+            other.kill()
+        [state] = json_of("status", str(asked.directory))
+        assert (state["name"], state["reachable"], state["lag"]) == (asked.name, True, 0)
+        assert json_of("status", str(asked.directory / "node.toml"))[0]["id"] == 0
+        asked.kill()
+        [state] = json_of("status", str(asked.directory), code=3)
+        assert state["reachable"] is False
+
+
 def test_a_second_process_on_one_replica_is_refused_in_one_line(tmp_path: Path) -> None:
     with running(tmp_path / "net") as net:
         replica = net.network.replicas[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.running import PATIENCE, Running, puts, submit
+from tests.processes.running import PATIENCE, Running, command, puts, submit
 from tetrarch.client.client import Client
 from tetrarch.client.outcome import Outcome, Submission
 from tetrarch.processes import LocalNetwork, ReplicaProcess
@@ -107,6 +107,7 @@ def test_a_replica_whose_disk_is_full_stops_voting_and_says_so_and_comes_back(tm
         assert "is full" in state.halted
         assert "Make room" in state.halted
         assert '"event": "halted"' in full.log.read_text()
+        command("status", str(full.directory), code=1)
         voted = state.last_vote
         outcomes += submit(client, puts(50, "on"))
         assert {outcome.status for outcome in outcomes} == {"committed"}

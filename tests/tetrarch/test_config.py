@@ -5,15 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from network.address import Address
 from network.tcp import ListenerLimits
-from tetrarch.config import load_log_path, load_node, load_trace
+from tetrarch.config import load_door, load_log_path, load_node, load_trace
 from tetrarch.errors import ConfigurationError
 from tetrarch.passwords import read_password
 from tetrarch.setup.network import make_network
-from tetrarch.setup.places import Host
-from tetrarch.setup.plan import NetworkPlan
+from tetrarch.setup.places import Host, local_places
+from tetrarch.setup.plan import NetworkPlan, local_plan
 
 HOSTS = tuple(Host("127.0.0.1", 7000 + 2 * i, 7001 + 2 * i) for i in range(4))
 
@@ -52,6 +53,38 @@ def test_a_replica_knows_every_member_by_address_and_certificate(net: Path) -> N
 
 def test_the_file_may_be_named_instead_of_its_directory(net: Path) -> None:
     assert load_node(net / "replica-0" / "node.toml").name == "replica-0"
+
+
+@pytest.mark.parametrize(
+    ("listens", "reached"),
+    [("0.0.0.0", "127.0.0.1:7003"), ("[::]", "[::1]:7003"), ("10.0.0.7", "10.0.0.7:7003")],
+)
+def test_a_replica_is_asked_on_its_own_machine_where_it_listens(
+    net: Path, listens: str, reached: str
+) -> None:
+    file = net / "replica-1" / "node.toml"
+    file.write_text(file.read_text().replace('clients = "127.0.0.1:', f'clients = "{listens}:'))
+    (net / "replica-1" / "signing.key").unlink()  # nobody who only asks needs it
+    door = load_door(file.parent)
+    assert (door.member, str(door.address)) == (1, reached)
+    assert door.certificate == load_node(net / "replica-0").peer_certificates[1]
+
+
+def test_who_listens_nowhere_cannot_be_asked_directly(tmp_path: Path) -> None:
+    places = local_places(4, "mqtt")
+    make_network(tmp_path / "net", local_plan(places))
+    with pytest.raises(ConfigurationError, match="by way of its brokers alone"):
+        load_door(tmp_path / "net" / "replica-0")
+
+
+def test_a_replica_behind_brokers_listens_where_it_is_told_to(tmp_path: Path) -> None:
+    places = local_places(4, "mqtt")
+    hosts = tuple(replace(host, listen="127.0.0.1") for host in places.replicas)
+    make_network(tmp_path / "net", local_plan(replace(places, replicas=hosts)))
+    settings = load_node(tmp_path / "net" / "replica-3")
+    assert str(settings.client_listen) == "127.0.0.1:7001"
+    assert settings.peers[:3] == (None,) * 3
+    assert settings.brokers
 
 
 def test_what_may_wait_of_clients_can_be_tuned(net: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tetrarch.cli.output import NOT_RUNNING, Exit, console, json_option, print_json
+from tetrarch.layout import NODE_FILE
 
 if TYPE_CHECKING:
     from tetrarch.client.states import ReplicaStatus
@@ -18,11 +19,14 @@ HEAD_CHARACTERS = 12
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @json_option
 def status(directory: Path, as_json: bool) -> int:
-    """Show view, height, head and lag of every replica. DIR is a network, or its client.toml.
+    """Show view, height, head and lag of every replica. DIR is a network, or its client.toml; or a replica's
+    own directory or node.toml, and then this replica alone is asked, where it listens.
 
     Replicas say this of themselves; nothing of it is proven. Exit code 3 if fewer answer than a client has to
-    hear to believe, 4 if some do not.
+    hear to believe, 4 if some do not. Of a single replica: 1 if it has halted, 3 if it does not answer.
     """
+    if directory.name == NODE_FILE or (directory / NODE_FILE).is_file():
+        return _status_of_one(directory, as_json)
     from consensus.quorum import Quorums
     from tetrarch.cli.connect import dialer_of, genesis_of
     from tetrarch.event_loop import run
@@ -39,6 +43,27 @@ def status(directory: Path, as_json: bool) -> int:
         click.echo(NOT_RUNNING, err=True)
         return Exit.UNREACHABLE
     return Exit.FINE if reached == len(reports) else Exit.INCOMPLETE
+
+
+def _status_of_one(directory: Path, as_json: bool) -> int:
+    from tetrarch.client.tls import Endpoint, TlsDialer
+    from tetrarch.client.tuning import Tuning
+    from tetrarch.config import load_door
+    from tetrarch.event_loop import run
+    from tetrarch.survey import ask
+    from tetrarch.trust import TrustRoot
+
+    door = load_door(directory)
+    endpoints = {door.member: Endpoint(door.address, door.certificate)}
+    dialer = TlsDialer(endpoints, TrustRoot.of(door.genesis), Tuning())
+    report = run(ask(door.member, door.genesis.members[door.member].name, dialer))
+    if as_json:
+        print_json(rows([report]))
+    else:
+        show([report])
+    if report.reply is None:
+        return Exit.UNREACHABLE
+    return Exit.FAILED if report.reply.halted else Exit.FINE
 
 
 def rows(reports: "Sequence[ReplicaStatus]") -> list[dict[str, Any]]:

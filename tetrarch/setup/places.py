@@ -40,7 +40,8 @@ _TAKEN: Final = re.compile(
 
 
 class Host(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where one replica is reached. `listen`: the interface it binds to, if that is another name."""
+    """Where one replica is reached. `listen`: the interface it binds to, if that is another name. One that is
+    reached by way of brokers listens only where it is told to: for questions from its own machine."""
 
     host: HostName
     peer_port: Port = PEER_PORT
@@ -167,8 +168,8 @@ def _bad_hosts(key: str, place: Host | BrokerHost, machines: dict[str, str]) -> 
 def _bad_mqtt(key: str, host: Host, brokers: tuple[BrokerHost, ...]) -> Iterator[Contradiction]:
     if not brokers:
         yield Contradiction(f"{key}.transport", "is mqtt, but there are no [[brokers]]")
-    for field, usual in (("peer_port", PEER_PORT), ("client_port", CLIENT_PORT), ("listen", None)):
-        if getattr(host, field) != usual:
+    for field, usual in (("peer_port", PEER_PORT), ("client_port", CLIENT_PORT)):
+        if host.listen is None and getattr(host, field) != usual:
             yield Contradiction(f"{key}.{field}", "means nothing by way of brokers: nobody connects to it")
 
 

@@ -81,7 +81,7 @@ def node_text(plan: NetworkPlan, genesis: Genesis, place: int) -> str:
         private_key=TLS_KEY,
         password="" if password is None else f"password_file = {toml_string(str(password.absolute()))}\n",
     )
-    if host.transport == "tcp":
+    if host.transport == "tcp" or host.listen is not None:
         interface = host.listen or host.host
         text += _LISTEN_TEXT.format(
             peers=Address(interface, host.peer_port), clients=Address(interface, host.client_port)
