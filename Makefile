@@ -6,7 +6,7 @@ PACKAGES := crypto consensus pbft ledger network byzantine tetrarch
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test campaign attacks mutants soak check format bench lock clean
+.PHONY: help setup demo test campaign attacks mutants soak check format bench image lock clean
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ format: setup ## put the code into its one form
 bench: ## throughput and latency with everything on
 	@tools/setup runtime
 	@$(BIN)/tetrarch bench $(ARGS)
+
+image: setup ## build the container image, and run the compose files in containers, as far as this machine can
+	@$(BIN)/python -m docker.check $(ARGS)
 
 lock: ## resolve the lock files anew (needs uv)
 	@tools/lock
