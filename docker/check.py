@@ -24,6 +24,8 @@ from typing import Final
 
 from docker.compose import FILES, HERE, load
 from docker.containers import Containers, Image, done, usable
+from tetrarch.cli.output import INTERRUPTED
+from tetrarch.signals import end_like_interrupt
 
 ROOT: Final = HERE.parent
 NAME: Final = "localhost/tetrarch-check"
@@ -337,6 +339,7 @@ def main() -> int:
     parser.add_argument("--base", help="the base image; without it a stand-in is made")
     parser.add_argument("--build-base", help="the base of the building stage, if it is another one")
     options = parser.parse_args()
+    end_like_interrupt()  # containers and their networks would stay behind
     with tempfile.TemporaryDirectory(prefix="tetrarch-check-") as work:
         try:
             check_compose()
@@ -347,6 +350,9 @@ def main() -> int:
         except subprocess.CalledProcessError as error:
             say("WRONG", f"{' '.join(map(str, error.cmd))}: {error.stderr}")
             return 1
+        except KeyboardInterrupt:
+            say("…", "interrupted: what was started has been removed")
+            return INTERRUPTED
     return 0
 
 
