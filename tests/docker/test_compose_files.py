@@ -15,7 +15,7 @@ from byzantine.liars.catalogue import BEHAVIOURS
 from docker.compose import FILES, HERE, load, mounts
 from tests.docker.parsing import accepted
 from tetrarch.layout import NODE_FILE
-from tetrarch.network_setup import load_hosts
+from tetrarch.setup.places import load_hosts
 
 DOCKERFILE = (HERE / "Dockerfile").read_text()
 USER = "10001:10001"
