@@ -175,7 +175,7 @@ class Deployed(Running):
     def audit(self) -> Verdict:
         """Audit all stores, everything computed anew, and compare them height by height."""
         genesis = self.directory / GENESIS_FILE
-        audits = worst(audit_stores([self.directory], genesis, Options()))
+        audits = worst(audit_stores([self.directory], genesis, Options(processes=1)))
         compared = compare_stores([self.directory], genesis).verdict
         return compared if audits is Verdict.VALID else audits
 
