@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tetrarch.cli import run
-from tetrarch.layout import BROKER, CERTIFICATES, CLIENT_FILE, GENESIS_FILE
+from tetrarch.layout import BROKER, GENESIS_FILE
 
 CLIENT = "client"
 BEFORE = ".coming"
@@ -31,20 +31,10 @@ class InTheWay(Exception):
 
 
 def files_for(network: Path, service: str) -> list[Path]:
-    """Return what one service gets, of a network that was made. The one place that knows how `init` lays it
-    out.
-
-    Where `init` has made a bundle for each machine, that is it: NETWORK/HOST/ with everything for the host.
-    """
+    """Return what one service gets, of a network that was made: the directory that `init` made for a machine
+    called so, NETWORK/SERVICE. The one place that knows how `init` lays it out."""
     bundle = network / service
-    if (bundle / service).is_dir() or (bundle / GENESIS_FILE).is_file() or (bundle / CLIENT_FILE).is_file():
-        return sorted(bundle.iterdir())
-    if service == CLIENT:
-        common = [network / GENESIS_FILE, network / CERTIFICATES]
-        return [*common, *sorted(network.glob(f"{CLIENT}.*"))]
-    if service.startswith(f"{BROKER}-"):
-        return [bundle]
-    return [network / GENESIS_FILE, network / CERTIFICATES, bundle]
+    return sorted(bundle.iterdir()) if bundle.is_dir() else []
 
 
 def mark(service: str) -> str:

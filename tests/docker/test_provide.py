@@ -61,7 +61,8 @@ def test_with_a_broker_each_gets_its_own_password_and_the_broker_its_files(volum
         assert settings.brokers
         assert str(settings.client_listen) == "127.0.0.1:7001"
     assert secrets(volumes, "client") == {"client.key", "client.password"}
-    assert {name.split("/")[0] for name in held(volumes, "broker-0")} == {"broker-0"}
+    assert secrets(volumes, "broker-0") == {"broker-0/broker.key"}
+    assert "broker-0/passwords" in held(volumes, "broker-0")
     assert "broker-0/mosquitto.conf" in held(volumes, "broker-0")
 
 
