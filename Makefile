@@ -6,7 +6,7 @@ PACKAGES := crypto consensus pbft ledger network byzantine tetrarch
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test campaign attacks mutants soak check format bench image lock clean
+.PHONY: help setup demo test campaign attacks machines mutants soak check format bench image lock clean
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ mutants: ## every rule of the protocol broken in turn: does the campaign notice?
 
 soak: setup ## real processes killed, paused and ended under load (ARGS="--minutes 60 --seed 7")
 	@$(BIN)/python -m tests.processes.soak $(ARGS)
+
+machines: setup ## all tests of replicas in hosts of their own, the long ones too
+	@$(BIN)/python -m pytest tests/machines -m "long or not long" $(ARGS)
 
 check: setup ## format, lint, types and the direction of imports
 	@$(BIN)/ruff format --check .

@@ -50,6 +50,7 @@ def test_who_was_cut_off_from_the_broker_catches_up(net: Deployed) -> None:
     all_is_well(net, load)
 
 
+@pytest.mark.long
 def test_a_broker_that_nobody_reaches_stops_everything_and_its_return_everything_moves(net: Deployed) -> None:
     with net.load() as load:
         load.wait_for(10, PATIENCE)
@@ -64,6 +65,7 @@ def test_a_broker_that_nobody_reaches_stops_everything_and_its_return_everything
     all_is_well(net, load)
 
 
+@pytest.mark.long
 def test_a_twentieth_of_all_packets_may_be_lost_and_the_others_be_late(net: Deployed) -> None:
     net.lab.delay(Delay(25))
     net.lab.lose(0.05)

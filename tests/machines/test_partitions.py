@@ -44,8 +44,11 @@ def test_who_was_cut_off_catches_up_when_it_is_heard_again(net: Deployed) -> Non
 
 @pytest.mark.parametrize(
     ("victim", "heard"),
-    [(0, False), (0, True), (2, False)],
-    ids=["a primary that is not heard", "a primary that does not hear", "a backup that is not heard"],
+    [
+        pytest.param(0, False, id="a primary that is not heard"),
+        pytest.param(0, True, id="a primary that does not hear", marks=pytest.mark.long),
+        pytest.param(2, False, id="a backup that is not heard", marks=pytest.mark.long),
+    ],
 )
 def test_the_others_go_on_beside(net: Deployed, victim: int, heard: bool) -> None:
     name = net.members[victim]

@@ -25,6 +25,7 @@ def test_a_fifth_of_all_packets_may_be_lost(net: Deployed) -> None:
     all_is_well(net, load)
 
 
+@pytest.mark.long
 def test_packets_may_take_a_tenth_of_a_second_and_overtake_each_other(net: Deployed) -> None:
     net.lab.delay(Delay(100, jitter_ms=20, overtaking=0.2))
     before = net.lab.cabling.counts()
@@ -39,6 +40,7 @@ def test_packets_may_take_a_tenth_of_a_second_and_overtake_each_other(net: Deplo
     all_is_well(net, load)
 
 
+@pytest.mark.long
 def test_replicas_may_have_little_bandwidth(net: Deployed) -> None:
     net.lab.limit(100, net.members)
     primary = net.members[0]
