@@ -16,7 +16,7 @@ these files are made (`tetrarch.setup.brokers`), connections.
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
@@ -35,6 +35,9 @@ from network.mqtt.topics import USER
 from tetrarch.errors import ConfigurationError
 from tetrarch.passwords import read_password
 from tetrarch.toml_file import toml_string
+
+MAX_PASSWORD: Final = 1024
+"""Characters: MQTT would carry 65,535 bytes, and nobody needs as many."""
 
 _Path = Annotated[str, Meta(min_length=1, max_length=4096)]
 
@@ -70,10 +73,22 @@ def load_brokers(path: Path, texts: Sequence[BrokerText]) -> tuple[Broker, ...]:
         if text.user != texts[0].user:
             what = f"is not that of brokers[0], {texts[0].user!r}: topics hold one name, at every broker"
             raise ConfigurationError(path, f"{key}.user", what)
-        password = read_password(path.parent / text.password_file)
+        password = _password(path.parent / text.password_file)
         context = _context(path, key, text)
-        brokers.append(Broker(address, context, text.user, Password(password.decode(errors="replace"))))
+        brokers.append(Broker(address, context, text.user, password))
     return tuple(brokers)
+
+
+def _password(path: Path) -> Password:
+    """Return the password in a file, which must be one that MQTT can carry. Raises `ConfigurationError`."""
+    try:
+        text = read_password(path).decode()
+    except UnicodeDecodeError:
+        raise ConfigurationError(path, "", "is not UTF-8, as passwords at brokers have to be") from None
+    if len(text) > MAX_PASSWORD or not text.isprintable():
+        what = f"holds more than one line of {MAX_PASSWORD} printable characters"
+        raise ConfigurationError(path, "", what)
+    return Password(text)
 
 
 def _context(path: Path, key: str, text: BrokerText) -> ssl.SSLContext | None:

@@ -24,6 +24,7 @@ from byzantine.runners.clock import RunClock
 from byzantine.runners.links import UNDELAYED_US, delay_us
 from byzantine.scenario import Links
 from crypto.digest import ChainId
+from crypto.roster import MemberId
 from crypto.tls import certificate_der, client_context_anonymous, server_context_anonymous
 from network.address import Address
 from network.mqtt.topics import Topics
@@ -169,7 +170,7 @@ class BrokerProxy:
             elif self._random.random() < self._policy.loss:
                 self.done["lost"] += 1
             else:
-                topic = self._topics.between(said, to).encode()  # type: ignore[arg-type]
+                topic = self._topics.between(MemberId(said), MemberId(to)).encode()
                 body = len(topic).to_bytes(2, "big") + topic + between + each.frame
                 self._send(source, to, each.delay_ms, _packet(PUBLISH << 4, body), writer)
 

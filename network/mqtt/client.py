@@ -134,11 +134,19 @@ class PromptClient(aiomqtt.Client):
                 self._client.publish(topic, payload)
         finally:
             self._publishing = False
-        self._client.loop_write()
+        self._write()
         connection = self._client.socket()
         if connection is not None and self._client.want_write():
             self.writable = False
-            self._loop.add_writer(connection.fileno(), self._client.loop_write)
+            self._loop.add_writer(connection.fileno(), self._write)
+
+    def _write(self) -> None:
+        """Write what there is. A socket that cannot be written to is a connection that is lost."""
+        try:
+            self._client.loop_write()
+        except (OSError, ValueError) as error:
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
 
     # What paho calls.
 
@@ -156,7 +164,7 @@ class PromptClient(aiomqtt.Client):
         elif not self._publishing:
             # At once, not in a later turn of the loop: by then all might have been written, and a writer that
             # has nothing to write would be called for ever.
-            self._loop.add_writer(sock.fileno(), client.loop_write)
+            self._loop.add_writer(sock.fileno(), self._write)
 
     def _on_socket_unregister_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
         """All has been written."""

@@ -83,6 +83,11 @@ class MqttStation:
         return self._client_tally.counts
 
     @property
+    def brokers_up(self) -> tuple[bool, ...]:
+        """Which brokers can be used, in their order."""
+        return self._post.up
+
+    @property
     def clients(self) -> int:
         """How many clients are connected."""
         return self._listener.connections

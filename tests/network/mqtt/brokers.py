@@ -135,6 +135,12 @@ class Member:
     def send(self, member: int, frame: bytes) -> None:
         self.station.send_member(MemberId(member), frame)
 
+    async def until_at_all_brokers(self) -> None:
+        """Wait until every broker can be used. Nobody is told of it, so this looks now and then."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not all(self.station.brokers_up):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
     async def until_counted(self, reason: str, times: int = 1, *, clients: bool = False) -> None:
         """Wait until something was counted so often. Counting wakes nobody, so this looks now and then."""
 

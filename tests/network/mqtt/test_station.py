@@ -123,6 +123,9 @@ async def test_of_two_brokers_one_may_be_killed_without_a_member_going_down(
         async with leaving(one, other):
             await one.seen.until_up(1)
             await other.seen.until_up(1)
+            # They may have met by the one before the other could be used.
+            await one.until_at_all_brokers()
+            await other.until_at_all_brokers()
             preferred.kill()
             await one.seen.until_told("broker_lost")
             await other.seen.until_told("broker_lost")
